@@ -1,0 +1,111 @@
+"""Settings: one frozen object, and the only reader of the environment.
+
+Every function reads the same names; a name that a function needs and that is missing is reported together with all
+other missing ones, once, in a sentence. Endpoints default to Google's own. A one-machine stack sets other endpoints
+and nothing else: no code asks where it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Any
+
+
+class SettingsError(Exception):
+    """Settings are missing or malformed; the message names every one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The environment, typed. The environment variable of a field is its name in capitals."""
+
+    google_cloud_project: str
+    # Where people and services reach the three doors.
+    connect_url: str = ""  # oauth_callback's base address; the redirect URI is connect_url + "/callback"
+    dashboard_url: str = ""
+    webhook_url: str = ""
+    # OAuth. The client secret and the keys that seal tokens live in Secret Manager, by resource name.
+    oauth_client_id: str = ""
+    oauth_client_secret: str = ""  # projects/P/secrets/S/versions/latest
+    token_keys_secret: str = ""  # one Fernet key a line, newest first
+    oauth_authorize_url: str = "https://accounts.google.com/o/oauth2/v2/auth"
+    oauth_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, not a secret
+    oauth_revoke_url: str = "https://oauth2.googleapis.com/revoke"
+    oauth_certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
+    oauth_issuer: str = "https://accounts.google.com"
+    # Who may push messages to the functions: the service account and the audience of its OIDC token.
+    push_service_account: str = ""
+    push_audience: str = ""
+    # Google's services.
+    drive_endpoint: str = "https://www.googleapis.com"
+    secretmanager_endpoint: str = "https://secretmanager.googleapis.com"
+    documentai_endpoint: str = "https://us-documentai.googleapis.com"
+    documentai_processor: str = ""  # projects/P/locations/L/processors/ID[/processorVersions/V]
+    vertex_endpoint: str = "https://us-central1-aiplatform.googleapis.com"
+    vertex_location: str = "us-central1"
+    embedding_model: str = "gemini-embedding-001"
+    embedding_dimensions: int = 768
+    embedding_texts_per_request: int = 1
+    embedding_tokens_per_request: int = 20_000
+    entity_model: str = "gemini-3.5-flash-lite"
+    entities: str = "on"  # on, off, or a share such as 0.1 of a file's chunks
+    # Postgres: a URL, or a Cloud SQL instance with IAM authentication.
+    database_url: str = ""
+    cloud_sql_instance: str = ""
+    cloud_sql_user: str = ""
+    cloud_sql_database: str = "drivestream"
+    database_connections: int = 4
+    statement_timeout_seconds: float = 60.0
+    # Time limits, in seconds. All of them can be scaled down, so that a test need not wait for nine minutes.
+    life_seconds: float = 480.0  # a streaming life stops and hands over before the 600 s lid
+    lease_seconds: float = 660.0
+    channel_seconds: float = 604_800.0
+    channel_renewal_seconds: float = 86_400.0
+    state_seconds: float = 600.0
+    session_seconds: float = 2_592_000.0
+    http_timeout_seconds: float = 60.0
+    retry_base_seconds: float = 1.0
+    sweep_seconds: float = 900.0
+    # Bounds, in bytes unless said otherwise.
+    window_bytes: int = 2 * 1024 * 1024
+    hold_bytes: int = 16 * 1024 * 1024  # a container up to this size is read into memory by one GET
+    file_bytes: int = 5 * 1000**4
+    text_bytes: int = 1024**3
+    inflated_bytes: int = 20 * 1024**3
+    child_memory_bytes: int = 512 * 1024 * 1024
+    child_seconds: float = 60.0
+    pipeline_version: str = "1"
+
+    @property
+    def redirect_uri(self) -> str:
+        """The one redirect address that is registered with Google."""
+        return self.connect_url + "/callback"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from a mapping such as `os.environ`. Raises `SettingsError` that names every fault at once."""
+    values: dict[str, Any] = {}
+    faults = []
+    for spec in fields(Settings):
+        name = spec.name.upper()
+        raw = environment.get(name)
+        if raw is None or raw == "":
+            if spec.default is MISSING:
+                faults.append(f"{name} is not set")
+            continue
+        try:
+            values[spec.name] = {"int": int, "float": float}.get(str(spec.type), str)(raw)
+        except ValueError:
+            faults.append(f"{name} must be a number, not {raw!r}")
+    if faults:
+        raise SettingsError("Cannot start: " + "; ".join(faults) + ". Set them in the function's environment.")
+    return Settings(**values)
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read on first use and kept."""
+    return read_settings(os.environ)
