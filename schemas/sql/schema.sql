@@ -1,0 +1,423 @@
+-- Drivestream's database, whole. The numbered migrations add up to exactly this (a test compares the two).
+-- Run as drivestream_migrator, after roles.sql. One rule carries it: every table with a user_id has row level security
+-- enabled and forced, so that even a query that forgets its WHERE shows one person's rows or none.
+
+CREATE FUNCTION app_user_id() RETURNS uuid LANGUAGE sql STABLE
+    AS $$ SELECT nullif(current_setting('app.user_id', true), '')::uuid $$;
+COMMENT ON FUNCTION app_user_id() IS 'The person this transaction speaks for; NULL, and so no rows, when nobody said.';
+
+CREATE FUNCTION app_now() RETURNS timestamptz LANGUAGE sql STABLE
+    AS $$ SELECT now() + coalesce(nullif(current_setting('app.clock_offset', true), '')::interval, interval '0') $$;
+COMMENT ON FUNCTION app_now() IS 'The only clock. Tests move it with app.clock_offset.';
+
+-- People ------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE users (
+    user_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), -- new for each connection: nothing old can write into a new one
+    google_sub text NOT NULL, -- the verified subject of Google's id token; never an e-mail address
+    email text NOT NULL DEFAULT '',
+    name text NOT NULL DEFAULT '',
+    status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'reconnect_needed', 'erasing')),
+    status_reason text,
+    created_at timestamptz NOT NULL DEFAULT app_now(),
+    updated_at timestamptz NOT NULL DEFAULT app_now()
+);
+CREATE UNIQUE INDEX users_google_sub ON users (google_sub) WHERE status <> 'erasing';
+
+CREATE TABLE user_google_credentials (
+    user_id uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    refresh_token_sealed text NOT NULL, -- Fernet, with the user id inside the sealed text
+    scopes text[] NOT NULL DEFAULT '{}',
+    revision bigint NOT NULL DEFAULT 1, -- compare-and-set: a slow refresh never overwrites a newer grant
+    refresh_expires_at timestamptz, -- only for grants that Google limits in time
+    quota_info jsonb,
+    drive_permissions jsonb,
+    granted_at timestamptz NOT NULL DEFAULT app_now(),
+    updated_at timestamptz NOT NULL DEFAULT app_now()
+);
+
+CREATE TABLE settings (
+    user_id uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    selected_folders text[] NOT NULL DEFAULT '{}', -- empty: everything
+    byte_cap bigint,
+    page_cap bigint,
+    token_cap bigint,
+    updated_at timestamptz NOT NULL DEFAULT app_now()
+);
+
+CREATE TABLE signin_codes (
+    code_hash bytea PRIMARY KEY, -- SHA-256; the code itself lives one minute in the browser's address
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    expires_at timestamptz NOT NULL
+);
+
+CREATE TABLE sessions (
+    token_hash bytea PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT app_now(),
+    expires_at timestamptz NOT NULL
+);
+
+-- Files and the work on them ----------------------------------------------------------------------------------------
+
+CREATE TABLE gdrive_files (
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    file_id text NOT NULL,
+    drive_id text, -- the shared drive, NULL for My Drive and files shared with the person
+    name text NOT NULL DEFAULT '',
+    mime_type text NOT NULL DEFAULT '',
+    size bigint,
+    md5_checksum text,
+    sha256_checksum text,
+    head_revision_id text,
+    version bigint NOT NULL DEFAULT 0, -- Drive's, grows with every change: the order of all answers
+    content_key text, -- what changes exactly when the content does
+    created_time timestamptz,
+    modified_time timestamptz,
+    parents text[] NOT NULL DEFAULT '{}',
+    owned_by_me boolean,
+    owners jsonb,
+    web_view_link text,
+    resource_key text,
+    shortcut_target_id text,
+    capabilities jsonb,
+    drive_permissions jsonb,
+    priority integer NOT NULL DEFAULT 0,
+    memory_id uuid,
+    state text NOT NULL DEFAULT 'queued' CHECK (state IN
+        ('queued', 'processing', 'waiting', 'indexed', 'skipped', 'failed', 'deleted', 'folder')),
+    reason_code text,
+    reason text, -- a sentence for a person
+    next_try timestamptz,
+    truncated_at text, -- the bound at which a long text was cut, if any
+    ask bigint NOT NULL DEFAULT 0, -- ticket: who asked Drive last may write what Drive said
+    wanted_job uuid,
+    current_job uuid,
+    visible_job uuid GENERATED ALWAYS AS (
+        CASE WHEN state IN ('deleted', 'skipped', 'folder') THEN NULL ELSE coalesce(current_job, wanted_job) END
+    ) STORED, -- what search shows: the finished revision, or the first one while it grows
+    name_words tsvector GENERATED ALWAYS AS (
+        to_tsvector('simple', name) || to_tsvector('simple', translate(name, '._-/()[]', '        '))
+    ) STORED,
+    first_seen_at timestamptz NOT NULL DEFAULT app_now(),
+    announced_at timestamptz,
+    seen_at timestamptz NOT NULL DEFAULT app_now(),
+    state_at timestamptz NOT NULL DEFAULT app_now(),
+    indexed_at timestamptz,
+    deleted_at timestamptz,
+    PRIMARY KEY (user_id, file_id)
+);
+CREATE INDEX gdrive_files_by_state ON gdrive_files (user_id, state, state_at DESC);
+CREATE INDEX gdrive_files_by_parent ON gdrive_files USING gin (parents);
+CREATE INDEX gdrive_files_by_name ON gdrive_files USING gin (name_words);
+CREATE INDEX gdrive_files_waiting ON gdrive_files (next_try) WHERE state IN ('waiting', 'failed');
+CREATE INDEX gdrive_files_visible_job ON gdrive_files (visible_job);
+
+CREATE TABLE gdrive_jobs (
+    job_id uuid PRIMARY KEY, -- uuid5(user, file, content key, pipeline version): the same work has the same name
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    file_id text NOT NULL,
+    content_key text NOT NULL,
+    revision text NOT NULL DEFAULT '',
+    pipeline_version text NOT NULL,
+    lane text NOT NULL DEFAULT 'fresh' CHECK (lane IN ('fresh', 'backfill')),
+    state text NOT NULL DEFAULT 'streaming' CHECK (state IN
+        ('streaming', 'streamed', 'waiting', 'finished', 'skipped', 'failed', 'superseded')),
+    epoch bigint NOT NULL DEFAULT 0, -- fences the streamer's own writes
+    lease_until timestamptz,
+    checkpoint jsonb, -- {"next_index": n, "after": reader state, "bytes": n}
+    expected_chunks bigint, -- known once the file is read to its end
+    finished_chunks bigint NOT NULL DEFAULT 0,
+    bytes_read bigint NOT NULL DEFAULT 0,
+    attempts integer NOT NULL DEFAULT 0,
+    integrity text,
+    truncated_at text,
+    reason_code text,
+    reason text,
+    next_try timestamptz,
+    created_at timestamptz NOT NULL DEFAULT app_now(),
+    updated_at timestamptz NOT NULL DEFAULT app_now(),
+    finished_at timestamptz
+);
+CREATE INDEX gdrive_jobs_by_file ON gdrive_jobs (user_id, file_id);
+CREATE INDEX gdrive_jobs_leased ON gdrive_jobs (lease_until) WHERE state = 'streaming';
+
+CREATE TABLE gdrive_chunks (
+    job_id uuid NOT NULL REFERENCES gdrive_jobs ON DELETE CASCADE,
+    index bigint NOT NULL,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    kind text NOT NULL,
+    passages integer NOT NULL,
+    locator jsonb,
+    recorded_at timestamptz NOT NULL DEFAULT app_now(),
+    PRIMARY KEY (job_id, index) -- the idempotency record: a chunk delivered twice is one row
+);
+
+CREATE TABLE memories (
+    job_id uuid NOT NULL,
+    index bigint NOT NULL,
+    ordinal integer NOT NULL,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    file_id text NOT NULL,
+    passage text NOT NULL,
+    locator jsonb NOT NULL,
+    hash bytea NOT NULL, -- of the normalised text: the same words of the same person are embedded once
+    model text NOT NULL,
+    embedding halfvec(768),
+    words tsvector GENERATED ALWAYS AS (to_tsvector('simple', passage) || to_tsvector('english', passage)) STORED,
+    PRIMARY KEY (job_id, index, ordinal),
+    FOREIGN KEY (job_id, index) REFERENCES gdrive_chunks ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX memories_by_hash ON memories (user_id, hash);
+CREATE INDEX memories_by_file ON memories (user_id, file_id);
+CREATE INDEX memories_by_words ON memories USING gin (words);
+CREATE INDEX memories_by_meaning ON memories USING hnsw (embedding halfvec_cosine_ops);
+
+CREATE TABLE entities (
+    job_id uuid NOT NULL,
+    index bigint NOT NULL,
+    ordinal integer NOT NULL,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    file_id text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('person', 'organisation', 'place', 'date', 'amount', 'topic')),
+    name text NOT NULL,
+    starts integer NOT NULL, -- offsets in characters of the passage: the name is a substring of it
+    ends integer NOT NULL,
+    PRIMARY KEY (job_id, index, ordinal, kind, starts, ends),
+    FOREIGN KEY (job_id, index, ordinal) REFERENCES memories ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX entities_by_name ON entities (user_id, kind, lower(name));
+
+-- What happened ------------------------------------------------------------------------------------------------------
+
+CREATE TABLE gdrive_webhooks (
+    channel_id text PRIMARY KEY, -- the record for people and audits; Firestore holds the one the public door reads
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    corpus text NOT NULL,
+    resource_id text,
+    state text NOT NULL CHECK (state IN ('pending', 'active', 'stopped', 'unsupported')),
+    expires_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT app_now(),
+    updated_at timestamptz NOT NULL DEFAULT app_now()
+);
+CREATE INDEX gdrive_webhooks_by_user ON gdrive_webhooks (user_id, corpus);
+
+CREATE TABLE file_events (
+    event_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    file_id text NOT NULL,
+    at timestamptz NOT NULL DEFAULT app_now(),
+    event text NOT NULL, -- announced, seen, reading, read, understood, skipped, failed, waiting, deleted, restored
+    detail text
+);
+CREATE INDEX file_events_by_file ON file_events (user_id, file_id, event_id DESC);
+
+CREATE TABLE costs (
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    file_id text NOT NULL,
+    day date NOT NULL DEFAULT (app_now() AT TIME ZONE 'UTC')::date,
+    drive_units bigint NOT NULL DEFAULT 0,
+    drive_bytes bigint NOT NULL DEFAULT 0,
+    ocr_pages bigint NOT NULL DEFAULT 0,
+    embedded_tokens bigint NOT NULL DEFAULT 0,
+    model_tokens bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (user_id, file_id, day)
+);
+
+CREATE TABLE gdrive_audit_log (
+    entry_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    at timestamptz NOT NULL DEFAULT app_now(),
+    action text NOT NULL, -- connect, reconnect, read, refresh_failed, disconnect ...
+    file_id text,
+    revision text,
+    bytes bigint,
+    why text,
+    outcome text NOT NULL
+);
+CREATE INDEX gdrive_audit_log_by_user ON gdrive_audit_log (user_id, entry_id DESC);
+
+CREATE TABLE receipts (
+    receipt_id uuid PRIMARY KEY, -- given to the person; says what was erased and nothing about whom
+    erased_at timestamptz NOT NULL DEFAULT app_now(),
+    files bigint NOT NULL,
+    passages bigint NOT NULL
+);
+
+-- Doors without a person yet: each finds one row by a secret and does one thing ----------------------------------------
+
+CREATE FUNCTION connect_person(sub text, person_email text, person_name text) RETURNS uuid
+    LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    INSERT INTO users (google_sub, email, name) VALUES (sub, person_email, person_name)
+    ON CONFLICT (google_sub) WHERE status <> 'erasing'
+    DO UPDATE SET email = excluded.email, name = excluded.name, updated_at = app_now()
+    RETURNING user_id
+$$;
+
+CREATE FUNCTION redeem_signin(code bytea, session bytea, seconds double precision) RETURNS uuid
+    LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH code_used AS (
+        DELETE FROM signin_codes WHERE code_hash = code RETURNING user_id, expires_at
+    )
+    INSERT INTO sessions (token_hash, user_id, expires_at)
+    SELECT session, user_id, app_now() + make_interval(secs => seconds) FROM code_used WHERE expires_at > app_now()
+    RETURNING user_id
+$$;
+
+CREATE FUNCTION person_of_session(session bytea) RETURNS uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT s.user_id FROM sessions s JOIN users u USING (user_id)
+    WHERE s.token_hash = session AND s.expires_at > app_now() AND u.status <> 'erasing'
+$$;
+
+CREATE FUNCTION end_session(session bytea) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH gone AS (DELETE FROM sessions WHERE token_hash = session RETURNING 1) SELECT count(*) FROM gone
+$$;
+
+CREATE FUNCTION ask_to_be_forgotten() RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH person AS (
+        UPDATE users SET status = 'erasing', updated_at = app_now() WHERE user_id = app_user_id() RETURNING 1
+    )
+    SELECT count(*) FROM person
+$$;
+COMMENT ON FUNCTION ask_to_be_forgotten() IS 'The first step of a disconnect: from here on nothing writes for this person.';
+
+-- Search -------------------------------------------------------------------------------------------------------------
+-- SECURITY DEFINER with its own person filter: under a policy `@@` is not leakproof and would not use its GIN index.
+-- Reciprocal rank fusion of meaning, words, the exact phrase and the file's name.
+
+CREATE FUNCTION search_passages(
+    query text, query_vector halfvec(768), query_model text, result_limit integer, candidates integer DEFAULT 60
+) RETURNS TABLE (
+    file_id text, job_id uuid, index bigint, ordinal integer, passage text, locator jsonb, score double precision,
+    matched text[]
+)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = public, pg_temp SET hnsw.iterative_scan = 'relaxed_order' SET hnsw.ef_search = 100
+    AS $$
+    WITH asked AS (
+        SELECT websearch_to_tsquery('simple', query) || websearch_to_tsquery('english', query) AS words,
+               phraseto_tsquery('simple', query) AS phrase
+    ),
+    near AS MATERIALIZED (
+        SELECT m.job_id, m.index, m.ordinal, m.file_id, m.embedding <=> query_vector AS distance
+        FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+        WHERE query_vector IS NOT NULL AND m.user_id = app_user_id() AND m.model = query_model
+        ORDER BY m.embedding <=> query_vector LIMIT candidates
+    ),
+    meaning AS (
+        SELECT job_id, index, ordinal, file_id, row_number() OVER (ORDER BY distance + 0, job_id, index, ordinal) AS place
+        FROM near WHERE distance < 0.98
+    ),
+    worded AS MATERIALIZED (
+        SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank_cd(m.words, asked.words, 1) AS rank,
+               numnode(asked.phrase) > 0 AND m.words @@ asked.phrase AS exact
+        FROM asked, memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+        WHERE m.user_id = app_user_id() AND m.words @@ asked.words
+        ORDER BY exact DESC, rank DESC, m.job_id, m.index, m.ordinal LIMIT candidates
+    ),
+    words AS (
+        SELECT job_id, index, ordinal, file_id, exact,
+               row_number() OVER (ORDER BY exact DESC, rank DESC, job_id, index, ordinal) AS place
+        FROM worded
+    ),
+    named AS (
+        SELECT f.file_id, f.visible_job AS job_id,
+               row_number() OVER (ORDER BY ts_rank_cd(f.name_words, asked.words, 1) DESC, f.modified_time DESC, f.file_id)
+                   AS place
+        FROM asked, gdrive_files f
+        WHERE f.user_id = app_user_id() AND f.name_words @@ asked.words AND f.state NOT IN ('deleted', 'folder')
+        LIMIT candidates
+    ),
+    places AS (
+        SELECT job_id, index, ordinal, file_id, 1.0 / (60 + place) AS points, 'meaning' AS list FROM meaning
+        UNION ALL SELECT job_id, index, ordinal, file_id, 1.0 / (60 + place), 'words' FROM words
+        UNION ALL SELECT job_id, index, ordinal, file_id, 1.0 / (30 + place), 'phrase' FROM words WHERE exact
+        UNION ALL
+        -- A name speaks for the file's first passage, or for the file alone while it has none.
+        SELECT n.job_id, first.index, first.ordinal, n.file_id, 1.0 / (60 + n.place), 'name'
+        FROM named n LEFT JOIN LATERAL (
+            SELECT m.index, m.ordinal FROM memories m
+            WHERE m.job_id = n.job_id ORDER BY m.index, m.ordinal LIMIT 1
+        ) first ON true
+    ),
+    fused AS (
+        SELECT file_id, job_id, index, ordinal, sum(points)::double precision AS score,
+               array_agg(DISTINCT list ORDER BY list) AS matched
+        FROM places GROUP BY file_id, job_id, index, ordinal
+        ORDER BY score DESC, file_id, index, ordinal LIMIT result_limit
+    )
+    SELECT u.file_id, u.job_id, u.index, u.ordinal, m.passage, m.locator, u.score, u.matched
+    FROM fused u LEFT JOIN memories m
+        ON m.job_id = u.job_id AND m.index = u.index AND m.ordinal = u.ordinal AND m.user_id = app_user_id()
+    ORDER BY u.score DESC, u.file_id, u.index, u.ordinal
+$$;
+
+-- Who may see and do what ----------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    personal text;
+    doors text[] := ARRAY['users', 'signin_codes', 'sessions'];
+    searched text[] := ARRAY['memories', 'gdrive_files'];
+BEGIN
+    FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
+        'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'gdrive_webhooks', 'file_events',
+        'costs', 'gdrive_audit_log']
+    LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', personal);
+        EXECUTE format('CREATE POLICY own_rows ON %I FOR ALL TO drivestream_worker
+            USING (user_id = app_user_id()) WITH CHECK (user_id = app_user_id())', personal);
+        EXECUTE format('CREATE POLICY own_rows_read ON %I FOR SELECT TO drivestream_reader
+            USING (user_id = app_user_id())', personal);
+        EXECUTE format('CREATE POLICY all_rows ON %I FOR ALL TO drivestream_caretaker
+            USING (true) WITH CHECK (true)', personal);
+        EXECUTE format('GRANT SELECT ON %I TO drivestream_worker, drivestream_caretaker', personal);
+        IF personal <> 'user_google_credentials' THEN
+            EXECUTE format('GRANT SELECT ON %I TO drivestream_reader', personal);
+        END IF;
+        IF personal = ANY (doors) THEN
+            EXECUTE format('CREATE POLICY doors ON %I FOR ALL TO drivestream_definer
+                USING (true) WITH CHECK (true)', personal);
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO drivestream_definer', personal);
+        ELSIF personal = ANY (searched) THEN
+            EXECUTE format('CREATE POLICY search ON %I FOR SELECT TO drivestream_definer USING (true)', personal);
+            EXECUTE format('GRANT SELECT ON %I TO drivestream_definer', personal);
+        END IF;
+        IF personal = 'gdrive_audit_log' THEN -- append only, except that an erased person leaves nothing
+            EXECUTE format('GRANT INSERT ON %I TO drivestream_worker', personal);
+            EXECUTE format('GRANT INSERT, DELETE ON %I TO drivestream_caretaker', personal);
+        ELSE
+            EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %I TO drivestream_worker, drivestream_caretaker', personal);
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE POLICY own_settings ON settings FOR ALL TO drivestream_reader
+    USING (user_id = app_user_id()) WITH CHECK (user_id = app_user_id());
+GRANT INSERT, UPDATE ON settings TO drivestream_reader;
+GRANT SELECT, INSERT ON receipts TO drivestream_caretaker;
+GRANT SELECT ON receipts TO drivestream_reader;
+
+ALTER FUNCTION connect_person(text, text, text) OWNER TO drivestream_definer;
+ALTER FUNCTION redeem_signin(bytea, bytea, double precision) OWNER TO drivestream_definer;
+ALTER FUNCTION person_of_session(bytea) OWNER TO drivestream_definer;
+ALTER FUNCTION end_session(bytea) OWNER TO drivestream_definer;
+ALTER FUNCTION ask_to_be_forgotten() OWNER TO drivestream_definer;
+ALTER FUNCTION search_passages(text, halfvec, text, integer, integer) OWNER TO drivestream_definer;
+REVOKE ALL ON FUNCTION connect_person(text, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION redeem_signin(bytea, bytea, double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION person_of_session(bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION end_session(bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ask_to_be_forgotten() FROM PUBLIC;
+REVOKE ALL ON FUNCTION search_passages(text, halfvec, text, integer, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION connect_person(text, text, text) TO drivestream_worker;
+GRANT EXECUTE ON FUNCTION redeem_signin(bytea, bytea, double precision) TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION person_of_session(bytea) TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION end_session(bytea) TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION ask_to_be_forgotten() TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION search_passages(text, halfvec, text, integer, integer) TO drivestream_reader;
