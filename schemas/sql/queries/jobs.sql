@@ -1,0 +1,195 @@
+-- Reading one revision of one file: who may do it, how far it is, and when it is done.
+
+-- name: want_job
+-- From here on chunks of this job are accepted and those of any other job of the file are not. The old revision stays
+-- visible until this one is finished.
+WITH superseded AS (
+    UPDATE gdrive_jobs SET state = 'superseded', lease_until = NULL, updated_at = app_now()
+    WHERE user_id = app_user_id() AND file_id = :file_id AND job_id <> :job_id
+        AND state IN ('streaming', 'streamed', 'waiting')
+)
+UPDATE gdrive_files SET wanted_job = :job_id, state = 'processing', state_at = app_now(),
+    reason_code = NULL, reason = NULL, next_try = NULL
+WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket
+RETURNING file_id;
+
+-- name: job
+-- A job as it stands.
+SELECT job_id, file_id, content_key, revision, state, epoch, lease_until, checkpoint, expected_chunks, finished_chunks,
+    bytes_read, attempts, integrity, truncated_at, reason_code, reason, next_try, created_at, updated_at, finished_at
+FROM gdrive_jobs WHERE user_id = app_user_id() AND job_id = :job_id;
+
+-- name: claim_job
+-- Take the lease with a new epoch. Nobody gets it while another holder's lease runs, except the life it was handed to
+-- (the message carries its epoch). A job whose chunks may have been refused meanwhile begins again at its start; its
+-- recorded chunks are not worked on twice, because their names are the same.
+INSERT INTO gdrive_jobs AS j (job_id, user_id, file_id, content_key, revision, pipeline_version, lane, state, epoch,
+    lease_until, attempts)
+VALUES (:job_id, app_user_id(), :file_id, :content_key, :revision, :pipeline_version, :lane, 'streaming', 1,
+    app_now() + make_interval(secs => CAST(:lease_seconds AS double precision)), 1)
+ON CONFLICT (job_id) DO UPDATE SET
+    state = 'streaming', epoch = j.epoch + 1, lease_until = excluded.lease_until, attempts = j.attempts + 1,
+    lane = excluded.lane, next_try = NULL, reason_code = NULL, reason = NULL, updated_at = app_now(),
+    checkpoint = CASE WHEN j.state IN ('streaming', 'waiting') THEN j.checkpoint END,
+    expected_chunks = NULL
+WHERE CASE WHEN CAST(:epoch AS bigint) > 0 THEN j.state = 'streaming' AND j.epoch = CAST(:epoch AS bigint)
+    ELSE j.state IN ('waiting', 'skipped', 'failed', 'superseded')
+        OR (j.state = 'streaming' AND (j.lease_until IS NULL OR j.lease_until <= app_now())) END
+RETURNING j.epoch, j.checkpoint, j.attempts;
+
+-- name: restore_job
+-- The content is one that we have read whole before and still hold: show it again, at no cost.
+WITH finished AS (
+    SELECT job_id FROM gdrive_jobs WHERE user_id = app_user_id() AND job_id = :job_id AND state = 'finished'
+)
+UPDATE gdrive_files f SET current_job = finished.job_id, wanted_job = finished.job_id, state = 'indexed',
+    state_at = CASE WHEN f.state = 'indexed' AND f.current_job = finished.job_id THEN f.state_at ELSE app_now() END,
+    reason_code = NULL, reason = NULL, next_try = NULL, deleted_at = NULL
+FROM finished
+WHERE f.user_id = app_user_id() AND f.file_id = :file_id AND f.ask = :ticket
+RETURNING f.file_id;
+
+-- name: keep_streaming
+-- Renew the lease. No row means that somebody newer holds the job, or that nobody wants it any more: stop.
+UPDATE gdrive_jobs j SET lease_until = app_now() + make_interval(secs => CAST(:lease_seconds AS double precision)),
+    updated_at = app_now()
+FROM gdrive_files f
+WHERE j.user_id = app_user_id() AND j.job_id = :job_id AND j.epoch = :epoch AND j.state = 'streaming'
+    AND f.user_id = j.user_id AND f.file_id = j.file_id AND f.wanted_job = j.job_id
+RETURNING j.job_id;
+
+-- name: save_checkpoint
+-- Everything before this point is published and confirmed. Only the holder of the epoch may say so.
+UPDATE gdrive_jobs j SET checkpoint = CAST(:checkpoint AS jsonb), bytes_read = :bytes_read, updated_at = app_now(),
+    lease_until = app_now() + make_interval(secs => CAST(:lease_seconds AS double precision))
+FROM gdrive_files f
+WHERE j.user_id = app_user_id() AND j.job_id = :job_id AND j.epoch = :epoch AND j.state = 'streaming'
+    AND f.user_id = j.user_id AND f.file_id = j.file_id AND f.wanted_job = j.job_id
+RETURNING j.job_id;
+
+-- name: finish_streaming
+-- The file is read to its end: this many chunks make it whole.
+UPDATE gdrive_jobs SET state = 'streamed', expected_chunks = :expected_chunks, bytes_read = :bytes_read,
+    integrity = :integrity, truncated_at = :truncated_at, lease_until = NULL, updated_at = app_now()
+WHERE user_id = app_user_id() AND job_id = :job_id AND epoch = :epoch AND state = 'streaming'
+RETURNING job_id;
+
+-- name: end_job
+-- The job ends without (or waits for) text: skipped, failed or waiting, with its reason. Only the holder may say so,
+-- and the file shows it only while it still wants this job.
+WITH ended AS (
+    UPDATE gdrive_jobs SET state = :state, reason_code = :code, reason = :reason, lease_until = NULL,
+        next_try = app_now() + make_interval(secs => CAST(:retry_after AS double precision)), updated_at = app_now(),
+        bytes_read = greatest(bytes_read, :bytes_read)
+    WHERE user_id = app_user_id() AND job_id = :job_id AND epoch = :epoch AND state = 'streaming'
+    RETURNING job_id, file_id, next_try
+)
+UPDATE gdrive_files f SET state = :state, reason_code = :code, reason = :reason, state_at = app_now(),
+    next_try = ended.next_try, current_job = CASE WHEN :state = 'skipped' THEN NULL ELSE f.current_job END
+FROM ended
+WHERE f.user_id = app_user_id() AND f.file_id = ended.file_id AND f.wanted_job = ended.job_id
+RETURNING f.file_id;
+
+-- name: chunk_standing
+-- Before anything is paid for: does the file still want this job, and is the chunk already done?
+SELECT j.state, f.wanted_job = j.job_id AS wanted, u.status AS person,
+    EXISTS (SELECT FROM gdrive_chunks c WHERE c.job_id = j.job_id AND c.index = :index) AS recorded
+FROM gdrive_jobs j
+JOIN gdrive_files f ON f.user_id = j.user_id AND f.file_id = j.file_id
+JOIN users u ON u.user_id = j.user_id
+WHERE j.user_id = app_user_id() AND j.job_id = :job_id;
+
+-- name: lock_wanted_job
+-- The last chunk and the end of the stream may commit together; whoever holds this row decides alone.
+SELECT j.job_id, j.file_id FROM gdrive_jobs j
+JOIN gdrive_files f ON f.user_id = j.user_id AND f.file_id = j.file_id AND f.wanted_job = j.job_id
+WHERE j.user_id = app_user_id() AND j.job_id = :job_id AND j.state IN ('streaming', 'streamed')
+FOR UPDATE OF j;
+
+-- name: record_chunk
+-- A chunk delivered twice is one row.
+WITH recorded AS (
+    INSERT INTO gdrive_chunks (job_id, index, user_id, kind, passages, locator)
+    VALUES (:job_id, :index, app_user_id(), :kind, :passages, CAST(:locator AS jsonb))
+    ON CONFLICT (job_id, index) DO NOTHING
+    RETURNING job_id
+)
+UPDATE gdrive_jobs j SET finished_chunks = finished_chunks + 1, updated_at = app_now()
+FROM recorded WHERE j.user_id = app_user_id() AND j.job_id = recorded.job_id
+RETURNING j.finished_chunks;
+
+-- name: stage_passages
+-- COPY into a table with row level security is refused, so passages are staged for this transaction only.
+CREATE TEMP TABLE staged_passages (
+    ordinal integer, passage text, locator jsonb, hash bytea, embedding halfvec(768)
+) ON COMMIT DROP;
+
+-- name: save_passages
+-- From the staging table; a passage whose words this person already has takes over the vector that was paid for.
+INSERT INTO memories (job_id, index, ordinal, user_id, file_id, passage, locator, hash, model, embedding)
+SELECT :job_id, :index, s.ordinal, app_user_id(), :file_id, s.passage, s.locator, s.hash, :model,
+    coalesce(s.embedding, (
+        SELECT m.embedding FROM memories m
+        WHERE m.user_id = app_user_id() AND m.hash = s.hash AND m.model = :model AND m.embedding IS NOT NULL LIMIT 1))
+FROM staged_passages s
+ON CONFLICT (job_id, index, ordinal) DO NOTHING;
+
+-- name: known_hashes
+-- Which passages of this chunk has this person paid for already?
+SELECT DISTINCT hash FROM memories
+WHERE user_id = app_user_id() AND model = :model AND hash = ANY (CAST(:hashes AS bytea[])) AND embedding IS NOT NULL;
+
+-- name: save_entities
+-- Names found in the passages of one chunk, each a substring of its passage.
+INSERT INTO entities (job_id, index, ordinal, user_id, file_id, kind, name, starts, ends)
+SELECT :job_id, :index, r.ordinal, app_user_id(), :file_id, r.kind, r.name, r.starts, r.ends
+FROM jsonb_to_recordset(CAST(:entities AS jsonb)) AS r(ordinal integer, kind text, name text, starts integer, ends integer)
+ON CONFLICT DO NOTHING;
+
+-- name: finish_job
+-- Run by whoever may have been last. When every expected chunk is recorded, the file shows this revision and no other.
+WITH done AS (
+    UPDATE gdrive_jobs SET state = 'finished', finished_at = app_now(), updated_at = app_now()
+    WHERE user_id = app_user_id() AND job_id = :job_id AND state = 'streamed' AND finished_chunks >= expected_chunks
+    RETURNING job_id, file_id, content_key, truncated_at
+)
+UPDATE gdrive_files f SET current_job = done.job_id, indexed_at = app_now(), state_at = app_now(),
+    state = CASE WHEN f.content_key = done.content_key THEN 'indexed' ELSE f.state END,
+    truncated_at = done.truncated_at, reason_code = NULL, reason = NULL, next_try = NULL, deleted_at = NULL
+FROM done
+WHERE f.user_id = app_user_id() AND f.file_id = done.file_id AND f.wanted_job = done.job_id
+RETURNING f.file_id;
+
+-- name: fail_job_without_text
+-- Every chunk was understood and none held a single passage (a scan of blank pages): the file says so.
+UPDATE gdrive_files f SET state = 'skipped', reason_code = :code, reason = :reason, state_at = app_now(),
+    current_job = NULL
+WHERE f.user_id = app_user_id() AND f.current_job = :job_id
+    AND NOT EXISTS (SELECT FROM gdrive_chunks c WHERE c.job_id = :job_id AND c.passages > 0)
+RETURNING f.file_id;
+
+-- name: fail_chunk
+-- A chunk can never be understood (OCR refuses it): the job ends with the reason; its other chunks stay out of sight.
+WITH ended AS (
+    UPDATE gdrive_jobs SET state = 'skipped', reason_code = :code, reason = :reason, lease_until = NULL,
+        updated_at = app_now()
+    WHERE user_id = app_user_id() AND job_id = :job_id AND state IN ('streaming', 'streamed')
+    RETURNING job_id, file_id
+)
+UPDATE gdrive_files f SET state = 'skipped', reason_code = :code, reason = :reason, state_at = app_now(),
+    current_job = NULL
+FROM ended WHERE f.user_id = app_user_id() AND f.file_id = ended.file_id AND f.wanted_job = ended.job_id
+RETURNING f.file_id;
+
+-- name: pause_job
+-- The services that understand text are away for long: the file waits, and the caretaker puts it back.
+WITH paused AS (
+    UPDATE gdrive_jobs SET state = 'failed', reason_code = :code, reason = :reason, lease_until = NULL,
+        updated_at = app_now()
+    WHERE user_id = app_user_id() AND job_id = :job_id AND state IN ('streaming', 'streamed')
+    RETURNING job_id, file_id
+)
+UPDATE gdrive_files f SET state = 'waiting', reason_code = :code, reason = :reason, state_at = app_now(),
+    next_try = app_now() + make_interval(secs => CAST(:retry_after AS double precision))
+FROM paused WHERE f.user_id = app_user_id() AND f.file_id = paused.file_id AND f.wanted_job = paused.job_id
+RETURNING f.file_id;
