@@ -1,0 +1,116 @@
+"""Every command of `./dev`, a few lines each. They run in the one .venv that `./dev` makes (`nox --no-venv`).
+
+What people run becomes its program: the session replaces the nox process, so that standard output, the exit code and
+signals are the program's own and Ctrl-C reaches it once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+ROOT = Path(__file__).resolve().parent
+PACKAGES = ["shared", "functions", "infra", "schemas"]
+PROGRAMS = {f"Running session {name}" for name in ("local", "function", "bench", "schemas")}
+
+nox.needs_version = ">=2026"
+nox.options.sessions = ["test"]
+# A program speaks for itself; what nox would say first is noise before its one sentence.
+logging.getLogger("nox").addFilter(lambda record: record.getMessage() not in PROGRAMS)
+
+
+def become(session: nox.Session, module: str, *arguments: str) -> None:
+    """Replace nox by `python -m module`, in the folder where the person stands."""
+    os.chdir(session.invoked_from)
+    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-P", "-m", module, *arguments, *session.posargs]
+    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": search})
+
+
+@nox.session
+def local(session: nox.Session) -> None:
+    """Everything on one machine."""
+    become(session, "infra.local")
+
+
+@nox.session
+def function(session: nox.Session) -> None:
+    """One function alone, as deployed: NAME [--port P]."""
+    become(session, "infra.local.function")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks, one JSON object each, the last line of standard output."""
+    become(session, "tests.bench")
+
+
+@nox.session
+def schemas(session: nox.Session) -> None:
+    """Generate the message classes from the .proto files."""
+    become(session, "infra.schemas")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Pin every requirement again, with hashes: all, with the tools, and the subset of each function."""
+    compile_pins = [
+        "uv",
+        "pip",
+        "compile",
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+        "--no-header",
+    ]
+    compile_pins += ["--quiet", *session.posargs]
+    session.run(*compile_pins, "requirements.in", "-o", "requirements.txt")
+    session.run(*compile_pins, "-c", "requirements.txt", "requirements-dev.in", "-o", "requirements-dev.txt")
+    for wanted in sorted(ROOT.glob("functions/*/requirements.in")):
+        path = wanted.relative_to(ROOT)
+        options = ["-c", "requirements.txt", "--no-annotate"]
+        session.run(*compile_pins, *options, str(path), "-o", str(path.with_suffix(".txt")))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Rules and format. `--fix` mends what can be mended."""
+    fix = "--fix" in session.posargs
+    session.run("ruff", "check", *(["--fix"] if fix else []), ".")
+    session.run("ruff", "format", *([] if fix else ["--check"]), ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict types over everything that is not a test."""
+    session.run("mypy", *PACKAGES)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Imports run one way."""
+    session.run("lint-imports", env={"PYTHONPATH": str(ROOT)})
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """What CI runs, to the end even when a part is red. `--long` adds the long schedules; the rest goes to pytest."""
+    red = []
+    for check in (lint, types, imports, pytest):
+        try:
+            check(session)
+        except CommandFailed:
+            red.append(check.__name__)
+    if red:
+        session.error(f"red: {', '.join(red)}")
+
+
+def pytest(session: nox.Session) -> None:
+    """The tests, on two cores; says at the end what was left out and why."""
+    session.run("pytest", "-n", "2", "--dist", "loadgroup", "-rs", *session.posargs, interrupt_timeout=30)
