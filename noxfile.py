@@ -59,17 +59,8 @@ def schemas(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Pin every requirement again, with hashes: all, with the tools, and the subset of each function."""
-    compile_pins = [
-        "uv",
-        "pip",
-        "compile",
-        "--universal",
-        "--python-version",
-        "3.11",
-        "--generate-hashes",
-        "--no-header",
-    ]
-    compile_pins += ["--quiet", *session.posargs]
+    compile_pins = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
+    compile_pins += ["--generate-hashes", "--no-header", *session.posargs]
     session.run(*compile_pins, "requirements.in", "-o", "requirements.txt")
     session.run(*compile_pins, "-c", "requirements.txt", "requirements-dev.in", "-o", "requirements-dev.txt")
     for wanted in sorted(ROOT.glob("functions/*/requirements.in")):
