@@ -53,9 +53,8 @@ class Way:
         group = os.getegid() if self.group is None else self.group
         if os.geteuid() != 0 or path.stat().st_uid == user:
             return
-        for folder, _, names in os.walk(path):
-            for name in ("", *names):
-                os.chown(Path(folder, name), user, group, follow_symlinks=False)
+        for inside in (path, *path.rglob("*")):
+            os.chown(inside, user, group, follow_symlinks=False)
 
     def start(self, program: str, arguments: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start one of Postgres' programs. It ends with this process, however this process ends."""

@@ -93,6 +93,6 @@ def _pending(wanted: list[Migration], current: str | None) -> list[Migration]:
     if current is not None and current not in [migration.number for migration in wanted]:
         newest = wanted[-1].number if wanted else "none"
         raise MigrationError(
-            f"The database is at migration {current}; the newest that this Drivestream knows is {newest}. Use a newer one."
+            f"The database is at migration {current}; the newest one known here is {newest}. Use a newer Drivestream."
         )
     return [migration for migration in wanted if current is None or migration.number > current]
