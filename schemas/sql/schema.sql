@@ -149,6 +149,8 @@ CREATE TABLE gdrive_chunks (
     kind text NOT NULL,
     passages integer NOT NULL,
     locator jsonb,
+    reason_code text, -- why this chunk gave no text, such as pages that need OCR where there is none
+    reason text,
     recorded_at timestamptz NOT NULL DEFAULT app_now(),
     PRIMARY KEY (job_id, index) -- the idempotency record: a chunk delivered twice is one row
 );

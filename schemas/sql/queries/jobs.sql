@@ -109,8 +109,8 @@ FOR UPDATE OF j;
 -- name: record_chunk
 -- A chunk delivered twice is one row.
 WITH recorded AS (
-    INSERT INTO gdrive_chunks (job_id, index, user_id, kind, passages, locator)
-    VALUES (:job_id, :index, app_user_id(), :kind, :passages, CAST(:locator AS jsonb))
+    INSERT INTO gdrive_chunks (job_id, index, user_id, kind, passages, locator, reason_code, reason)
+    VALUES (:job_id, :index, app_user_id(), :kind, :passages, CAST(:locator AS jsonb), :code, :reason)
     ON CONFLICT (job_id, index) DO NOTHING
     RETURNING job_id
 )
@@ -148,38 +148,28 @@ ON CONFLICT DO NOTHING;
 
 -- name: finish_job
 -- Run by whoever may have been last. When every expected chunk is recorded, the file shows this revision and no other.
-WITH done AS (
-    UPDATE gdrive_jobs SET state = 'finished', finished_at = app_now(), updated_at = app_now()
+-- A file in which nobody found a word is skipped and says why; one with gaps is indexed and names them.
+WITH found AS (
+    SELECT coalesce(sum(passages), 0) AS passages, min(reason_code) AS code, min(reason) AS reason
+    FROM gdrive_chunks WHERE user_id = app_user_id() AND job_id = :job_id
+),
+done AS (
+    UPDATE gdrive_jobs SET state = CASE WHEN found.passages > 0 THEN 'finished' ELSE 'skipped' END,
+        finished_at = app_now(), updated_at = app_now()
+    FROM found
     WHERE user_id = app_user_id() AND job_id = :job_id AND state = 'streamed' AND finished_chunks >= expected_chunks
-    RETURNING job_id, file_id, content_key, truncated_at
+    RETURNING job_id, file_id, content_key, truncated_at, found.passages, found.code, found.reason
 )
-UPDATE gdrive_files f SET current_job = done.job_id, indexed_at = app_now(), state_at = app_now(),
-    state = CASE WHEN f.content_key = done.content_key THEN 'indexed' ELSE f.state END,
-    truncated_at = done.truncated_at, reason_code = NULL, reason = NULL, next_try = NULL, deleted_at = NULL
+UPDATE gdrive_files f SET indexed_at = app_now(), state_at = app_now(), next_try = NULL, deleted_at = NULL,
+    current_job = CASE WHEN done.passages > 0 THEN done.job_id END,
+    state = CASE WHEN f.content_key IS DISTINCT FROM done.content_key THEN f.state
+        WHEN done.passages > 0 THEN 'indexed' ELSE 'skipped' END,
+    truncated_at = CASE WHEN done.passages > 0 THEN coalesce(done.truncated_at, done.reason) END,
+    reason_code = CASE WHEN done.passages = 0 THEN coalesce(done.code, 'no_text') END,
+    reason = CASE WHEN done.passages = 0 THEN coalesce(done.reason, 'No text was found in this file.') END
 FROM done
 WHERE f.user_id = app_user_id() AND f.file_id = done.file_id AND f.wanted_job = done.job_id
-RETURNING f.file_id;
-
--- name: fail_job_without_text
--- Every chunk was understood and none held a single passage (a scan of blank pages): the file says so.
-UPDATE gdrive_files f SET state = 'skipped', reason_code = :code, reason = :reason, state_at = app_now(),
-    current_job = NULL
-WHERE f.user_id = app_user_id() AND f.current_job = :job_id
-    AND NOT EXISTS (SELECT FROM gdrive_chunks c WHERE c.job_id = :job_id AND c.passages > 0)
-RETURNING f.file_id;
-
--- name: fail_chunk
--- A chunk can never be understood (OCR refuses it): the job ends with the reason; its other chunks stay out of sight.
-WITH ended AS (
-    UPDATE gdrive_jobs SET state = 'skipped', reason_code = :code, reason = :reason, lease_until = NULL,
-        updated_at = app_now()
-    WHERE user_id = app_user_id() AND job_id = :job_id AND state IN ('streaming', 'streamed')
-    RETURNING job_id, file_id
-)
-UPDATE gdrive_files f SET state = 'skipped', reason_code = :code, reason = :reason, state_at = app_now(),
-    current_job = NULL
-FROM ended WHERE f.user_id = app_user_id() AND f.file_id = ended.file_id AND f.wanted_job = ended.job_id
-RETURNING f.file_id;
+RETURNING f.file_id, f.state, f.reason;
 
 -- name: pause_job
 -- The services that understand text are away for long: the file waits, and the caretaker puts it back.

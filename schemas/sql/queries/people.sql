@@ -27,6 +27,12 @@ UPDATE users SET status = 'active', status_reason = NULL, updated_at = app_now()
 WHERE user_id = app_user_id() AND status <> 'erasing'
 RETURNING user_id;
 
+-- name: resume_waiting
+-- What waited for a new consent need not wait any longer.
+UPDATE gdrive_files SET next_try = app_now()
+WHERE user_id = app_user_id() AND state = 'waiting' AND reason_code = 'reconnect_needed'
+RETURNING file_id;
+
 -- name: grant_of_person
 -- The sealed grant, and whether the person wants us to use it.
 SELECT c.refresh_token_sealed, c.scopes, c.revision, u.status

@@ -1,0 +1,198 @@
+"""The consent door: sends a person to Google, takes the grant that comes back, and hands the browser to the dashboard.
+
+GET /connect    begins a consent: PKCE S256, a one-time state bound to this browser, a nonce, the one redirect address
+GET /callback   Google's answer: consumes the state, exchanges the code, keeps the sealed refresh token, asks for a sync
+
+A person is who Google's verified id token says (`sub`), never who a query says. Pages obeyed:
+https://developers.google.com/identity/protocols/oauth2/web-server and RFC 9700.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from functools import cache
+from urllib.parse import urlencode
+
+import flask
+import functions_framework
+
+from schemas.messages.sync_requested_pb2 import SyncRequested
+from shared import log
+from shared.adapters import oauth
+from shared.adapters.firestore import AccessTokens, Connections, OAuthStates
+from shared.adapters.postgres import Database, Transaction
+from shared.adapters.pubsub import Outbox
+from shared.adapters.sealing import Seal
+from shared.adapters.secrets import Secrets
+from shared.config import Settings, settings
+from shared.domain.errors import BadRequest, ReconnectNeeded
+from shared.domain.names import MY_DRIVE, SYNC_REQUESTS
+from shared.doors import cookie_name, door, set_cookie
+
+COOKIE = "consent"
+SIGNIN_SECONDS = 60.0
+_RANDOM = re.compile(r"^[A-Za-z0-9_-]{40,128}$")
+_REFUSALS = {
+    "access_denied": "You did not give permission, so nothing was connected. You can connect whenever you like.",
+    "admin_policy_enforced": "Your organisation's administrator does not allow this app to read Drive. Ask them to allow it.",
+    "org_internal": "This app is open to members of another organisation only. Sign in with an account of theirs.",
+}
+
+
+@functions_framework.http
+@door
+def oauth_callback(request: flask.Request) -> flask.Response:
+    """The two pages of the consent door."""
+    if request.method not in ("GET", "HEAD"):
+        raise BadRequest("This page is only for reading.", status=405)
+    if request.path == "/connect":
+        return begin(request, settings())
+    if request.path == "/callback":
+        return finish(request, settings())
+    raise BadRequest("There is nothing here.", status=404)
+
+
+def begin(request: flask.Request, config: Settings) -> flask.Response:
+    """Send the browser to Google with a fresh state, and remember what it must come back with."""
+    state, verifier, nonce = (secrets.token_urlsafe(48) for _ in range(3))
+    browser = request.cookies.get(cookie_name(COOKIE, config.connect_url), "")
+    if not _RANDOM.match(browser):
+        browser = secrets.token_urlsafe(48)
+    OAuthStates(config).begin(
+        _hash(state).hex(), {"browser": _hash(browser), "verifier": verifier, "nonce": nonce}
+    )
+    challenge = base64.urlsafe_b64encode(_hash(verifier)).rstrip(b"=").decode()
+    hint = request.args.get("login_hint") or None
+    answer = flask.redirect(oauth.authorize_url(config, state, nonce, challenge, login_hint=hint), 303)
+    set_cookie(answer, COOKIE, browser, config.connect_url, seconds=config.state_seconds)
+    return answer
+
+
+def finish(request: flask.Request, config: Settings) -> flask.Response:
+    """Take Google's answer. Every step may be tried again from the first page; a used state never works twice."""
+    begun = _consume(request, config)
+    refusal = request.args.get("error")
+    if refusal:
+        raise BadRequest(_REFUSALS.get(refusal, "Google refused the connection. Please try again."), code="refused")
+    if request.args.get("iss", config.oauth_issuer) != config.oauth_issuer:
+        raise BadRequest("This answer comes from somebody else than Google.", code="wrong_issuer")
+    grant, claims = _exchange(request, config, begun)
+    user_id = _keep(config, grant, claims)
+    code = secrets.token_urlsafe(32)
+    _offer_signin(user_id, code)
+    _ask_for_sync(config, user_id)
+    log.event("connected", user_id=user_id)
+    return flask.redirect(f"{config.dashboard_url}/signin?{urlencode({'code': code})}", 303)
+
+
+def _consume(request: flask.Request, config: Settings) -> dict[str, object]:
+    state = request.args.get("state", "")
+    browser = request.cookies.get(cookie_name(COOKIE, config.connect_url), "")
+    if not _RANDOM.match(state):
+        raise BadRequest("This page only works on the way back from Google. Begin at the dashboard.", code="no_state")
+    begun = OAuthStates(config).consume(_hash(state).hex())
+    if begun is None:
+        raise BadRequest("This connection attempt is too old or was used already. Please connect again.", code="state")
+    if not hmac.compare_digest(bytes(begun["browser"]), _hash(browser)):
+        raise BadRequest("This connection attempt began in another browser. Please connect again here.", code="browser")
+    return begun
+
+
+def _exchange(
+    request: flask.Request, config: Settings, begun: dict[str, object]
+) -> tuple[oauth.Grant, dict[str, object]]:
+    code = request.args.get("code", "")
+    if not code:
+        raise BadRequest("Google's answer lacks its code. Please connect again.", code="no_code")
+    try:
+        grant = oauth.exchange_code(config, _client_secret(), code, str(begun["verifier"]))
+    except ReconnectNeeded as refusal:
+        raise BadRequest("Google did not accept its own code any more. Please connect again.") from refusal
+    claims = dict(
+        oauth.verify_id_token(config, grant.id_token, config.oauth_client_id, nonce=str(begun["nonce"]))
+    )
+    if not oauth.may_read_drive(grant.scopes):
+        raise BadRequest(
+            "You did not tick the permission to read your Drive, so there is nothing to read. "
+            "Connect again and leave that box ticked.",
+            code="scope_missing",
+        )
+    return grant, claims
+
+
+def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object]) -> str:
+    sub, email, name = (str(claims.get(claim) or "") for claim in ("sub", "email", "name"))
+    row = database().run_transaction(
+        None, lambda tx: tx.row("connect_person", sub=sub, email=email, name=name)
+    )
+    if row is None or row["user_id"] is None:
+        raise BadRequest("Google did not say who you are. Please connect again.", code="no_subject")
+    user_id = str(row["user_id"])
+
+    def story(tx: Transaction) -> None:
+        tx.row("hold_person")
+        known = tx.row("grant_of_person")
+        if grant.refresh_token is not None:
+            sealed = seal().seal(user_id, grant.refresh_token)
+            tx.row("save_grant", sealed=sealed, scopes=list(grant.scopes))
+        elif known is None:
+            raise BadRequest(
+                "Google gave no lasting permission. Remove this app under myaccount.google.com/permissions, "
+                "then connect again.",
+                code="no_refresh_token",
+            )
+        tx.row("reactivate_person")
+        tx.rows("resume_waiting")
+        action = "connect" if known is None else "reconnect"
+        tx.run(
+            "note_audit", action=action, file_id=None, revision=None, bytes=None, why="consent", outcome="ok"
+        )
+
+    database().run_transaction(user_id, story)
+    Connections(config).open(user_id)
+    AccessTokens(config).forget(user_id)
+    return user_id
+
+
+def _offer_signin(user_id: str, code: str) -> None:
+    database().run_transaction(
+        user_id, lambda tx: tx.run("offer_signin", code_hash=_hash(code), seconds=SIGNIN_SECONDS)
+    )
+
+
+def _ask_for_sync(config: Settings, user_id: str) -> None:
+    outbox = Outbox(config)
+    outbox.publish(
+        SYNC_REQUESTS, SyncRequested(user_id=user_id, corpus=MY_DRIVE, reason=SyncRequested.Reason.CONNECTED)
+    )
+    outbox.confirm()
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+@cache
+def database() -> Database:
+    """People and their grants."""
+    return Database(settings(), "drivestream_worker")
+
+
+@cache
+def vault() -> Secrets:
+    """Secrets, fetched when first needed."""
+    return Secrets(settings())
+
+
+@cache
+def seal() -> Seal:
+    """Seals refresh tokens to their person."""
+    return Seal(lambda: vault().get(settings().token_keys_secret))
+
+
+def _client_secret() -> str:
+    return vault().get(settings().oauth_client_secret).decode()

@@ -1,0 +1,135 @@
+"""A person's Drive: their grant, one access token for all instances, and a client that uses it.
+
+The refresh token lives sealed in Postgres, the access token sealed in Firestore until it expires, and for seconds in
+this process. Only one worker at a time asks Google for a new one; the others wait for its answer. A refusal
+(`invalid_grant`) is believed only if no newer consent came meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from uuid import uuid4
+
+from shared.adapters import oauth
+from shared.adapters.drive import Drive
+from shared.adapters.firestore import AccessTokens
+from shared.adapters.postgres import Database, Transaction
+from shared.adapters.sealing import Seal
+from shared.adapters.secrets import Secrets
+from shared.config import Settings
+from shared.domain.errors import ReconnectNeeded, Unavailable
+
+_EARLY = timedelta(minutes=4)  # a token is renewed this long before Google stops taking it
+_REFRESH_SECONDS = 20.0
+
+
+class Access:
+    """Drives of people, for one function. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._secrets = Secrets(settings)
+        self._seal = Seal(lambda: self._secrets.get(settings.token_keys_secret))
+        self._tokens = AccessTokens(settings)
+        self._kept: dict[str, tuple[str, float]] = {}  # user id → token, monotonic end
+        self._drives: dict[str, Drive] = {}
+        self._lock = threading.Lock()
+
+    def drive(self, user_id: str) -> Drive:
+        """The person's Drive. Its pacer is shared by all of this process's work for the same person."""
+        with self._lock:
+            if user_id not in self._drives:
+                if len(self._drives) >= 256:
+                    self._drives.clear()
+                    self._kept.clear()
+                self._drives[user_id] = Drive(self._settings, lambda fresh: self.token(user_id, fresh=fresh))
+            return self._drives[user_id]
+
+    def token(self, user_id: str, *, fresh: bool = False) -> str:
+        """A bearer token. `fresh` after Google refused the last one. Raises `ReconnectNeeded` or `Unavailable`."""
+        kept = self._kept.get(user_id)
+        if kept and not fresh and kept[1] > time.monotonic():
+            return kept[0]
+        refused = kept[0] if kept and fresh else None
+        holder = uuid4().hex
+        deadline = time.monotonic() + _REFRESH_SECONDS * 1.5
+        while time.monotonic() < deadline:
+            token = self._stored(user_id, refused)
+            if token is not None:
+                return token
+            if self._tokens.may_refresh(user_id, holder, _REFRESH_SECONDS):
+                return self._refresh(user_id, holder)
+            time.sleep(0.1)  # another worker is asking Google; its answer will be in Firestore
+        raise Unavailable("Google's token endpoint is slow; another worker is still waiting for it.", retry_after=10)
+
+    def refresh_token(self, sealed: str, user_id: str) -> str:
+        """Open a sealed refresh token; for the one who revokes it."""
+        return self._seal.open(user_id, sealed)
+
+    def client_secret(self) -> str:
+        """The OAuth client's secret."""
+        return self._secrets.get(self._settings.oauth_client_secret).decode()
+
+    def _stored(self, user_id: str, refused: str | None) -> str | None:
+        stored = self._tokens.read(user_id)
+        if stored is None or stored.expires_at - _EARLY <= stored.now:
+            return None
+        token = self._seal.open(user_id, stored.sealed)
+        if token == refused:
+            return None
+        self._keep(user_id, token, (stored.expires_at - stored.now - _EARLY).total_seconds())
+        return token
+
+    def _refresh(self, user_id: str, holder: str) -> str:
+        try:
+            grant = self._granted(user_id)
+        except BaseException:
+            self._tokens.give_up(user_id, holder)
+            raise
+        sealed = self._seal.seal(user_id, grant.access_token)
+        self._tokens.store(user_id, holder, sealed, float(grant.expires_in))
+        self._keep(user_id, grant.access_token, grant.expires_in - _EARLY.total_seconds())
+        return grant.access_token
+
+    def _granted(self, user_id: str, tried: int | None = None) -> oauth.Grant:
+        row = self._database.run_transaction(user_id, lambda tx: tx.row("grant_of_person"))
+        if row is None or row["status"] == "erasing":
+            raise ReconnectNeeded("This person is not connected.", code="not_connected")
+        if row["revision"] == tried or (row["status"] == "reconnect_needed" and tried is None):
+            raise ReconnectNeeded("Google no longer accepts the connection. Connect again to go on.")
+        refresh_token = self._seal.open(user_id, row["refresh_token_sealed"])
+        try:
+            return oauth.refresh(self._settings, self.client_secret(), refresh_token)
+        except ReconnectNeeded as refusal:
+            # A consent given a moment ago makes the old token invalid: look again before believing it.
+            revision = row["revision"]
+            if tried is None and self._revision(user_id) != revision:
+                return self._granted(user_id, tried=revision)
+            self._note_refusal(user_id, revision, refusal)
+            raise
+
+    def _revision(self, user_id: str) -> int | None:
+        row = self._database.run_transaction(user_id, lambda tx: tx.row("grant_of_person"))
+        return row["revision"] if row else None
+
+    def _note_refusal(self, user_id: str, revision: int, refusal: ReconnectNeeded) -> None:
+        def story(tx: Transaction) -> None:
+            if tx.row("note_reconnect_needed", reason=refusal.reason, revision=revision):
+                tx.run(
+                    "note_audit",
+                    action="refresh_failed",
+                    file_id=None,
+                    revision=None,
+                    bytes=None,
+                    why=refusal.code,
+                    outcome=refusal.reason,
+                )
+
+        self._database.run_transaction(user_id, story)
+
+    def _keep(self, user_id: str, token: str, seconds: float) -> None:
+        # Shorter than its life: a token that was revoked or replaced elsewhere is noticed soon.
+        self._kept[user_id] = (token, time.monotonic() + min(seconds, 60.0))

@@ -1,0 +1,467 @@
+"""Firestore: what is hot or must live at the edge.
+
+connections/{user_id}         exists while the person is connected; every other write checks it in its transaction
+oauth_states/{hash}           one consent in progress: one use, ten minutes, bound to one browser
+channels/{channel_id}         a notification channel: token hash, resource, expiry
+cursors/{user_id}~{corpus}    how far the changes of a corpus are read: tokens, lease with epoch, `dirty`
+access_tokens/{user_id}       a sealed access token until it expires, and who is refreshing it
+
+Times of leases are compared with the server's clock (a snapshot's read time), never with ours. Expiry is checked here;
+Firestore's own TTL only collects garbage. No document is written by everybody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from google.api_core import exceptions
+
+from shared.config import Settings
+from shared.domain.errors import Rejected, Superseded, Unavailable
+
+if TYPE_CHECKING:
+    from google.cloud.firestore import Client, DocumentReference, DocumentSnapshot, Transaction
+
+T = TypeVar("T")
+_clients: dict[str, Client] = {}
+_lock = threading.Lock()
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class NotConnected(Rejected):
+    """The person has disconnected: nothing is written for them any more."""
+
+    code = "not_connected"
+
+
+def client(settings: Settings) -> Client:
+    """The process's client, made on first use: the server forks after import."""
+    with _lock:
+        if "client" not in _clients:
+            from google.cloud import firestore
+
+            _clients["client"] = firestore.Client(project=settings.google_cloud_project)
+        return _clients["client"]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Google's errors become ours here and nowhere else."""
+    try:
+        yield
+    except exceptions.NotFound as error:
+        raise NotConnected("The connection is gone.") from error
+    except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
+        raise Unavailable(f"Firestore does not answer: {type(error).__name__}.") from error
+
+
+def _transact(settings: Settings, story: Callable[[Transaction], T]) -> T:
+    """Run a story in a transaction, again when another one was faster."""
+    from google.cloud import firestore
+
+    with _translated():
+        try:
+            return firestore.transactional(story)(client(settings).transaction(max_attempts=20))
+        except ValueError as error:  # the library's word for "too many attempts"
+            raise Unavailable("Firestore is busy with the same document.") from error
+
+
+class Connections:
+    """Who is connected. Erasing a person begins with the end of this document."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def open(self, user_id: str) -> None:
+        """From here on Firestore may be written for this person."""
+        with _translated():
+            self._of(user_id).set({"user_id": user_id, "opened_at": _server_time()})
+
+    def close(self, user_id: str) -> None:
+        """From here on nothing is written for this person any more."""
+        with _translated():
+            self._of(user_id).delete()
+
+    def erase(self, user_id: str) -> int:
+        """Remove every document that bears the user id; returns how many there were."""
+        removed = 0
+        with _translated():
+            for collection in ("cursors", "channels", "access_tokens"):
+                query = client(self._settings).collection(collection).where(filter=_equal("user_id", user_id))
+                for snapshot in query.stream():
+                    snapshot.reference.delete()
+                    removed += 1
+        return removed
+
+    def _of(self, user_id: str) -> DocumentReference:
+        return client(self._settings).collection("connections").document(user_id)
+
+
+class OAuthStates:
+    """Consents in progress, each usable once by the browser that began it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def begin(self, state_hash: str, fields: Mapping[str, Any]) -> None:
+        """Remember a consent. The state itself is never stored, only its hash."""
+        expires = datetime.now(UTC) + timedelta(seconds=self._settings.state_seconds)
+        with _translated():
+            self._of(state_hash).create({**fields, "expires_at": expires})
+
+    def consume(self, state_hash: str) -> dict[str, Any] | None:
+        """The fields, once. None when the state is unknown, used or too old."""
+        reference = self._of(state_hash)
+
+        def story(transaction: Transaction) -> dict[str, Any] | None:
+            snapshot = reference.get(transaction=transaction)
+            if not snapshot.exists:
+                return None
+            transaction.delete(reference)
+            fields: dict[str, Any] = snapshot.to_dict() or {}
+            return fields if fields["expires_at"] > snapshot.read_time else None
+
+        return _transact(self._settings, story)
+
+    def _of(self, state_hash: str) -> DocumentReference:
+        return client(self._settings).collection("oauth_states").document(state_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A notification channel as the public door needs it. The token is stored as its SHA-256 only."""
+
+    channel_id: str
+    user_id: str
+    corpus: str
+    token_hash: bytes
+    resource_id: str  # empty until Drive has answered
+    expires_at: datetime
+    announced_at: datetime  # when the door last asked for a sync that has not begun yet
+    now: datetime  # the server's clock when this was read
+
+
+class Channels:
+    """Channels by id."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def find(self, channel_id: str) -> Channel | None:
+        """The channel, or None."""
+        with _translated():
+            snapshot = self._of(channel_id).get()
+        return _channel(snapshot) if snapshot.exists else None
+
+    def of_corpus(self, user_id: str, corpus: str) -> list[Channel]:
+        """Every channel of a corpus that is recorded, newest expiry first."""
+        query = client(self._settings).collection("channels").where(filter=_equal("cursor", _key(user_id, corpus)))
+        with _translated():
+            found = [_channel(snapshot) for snapshot in query.stream()]
+        return sorted(found, key=lambda channel: channel.expires_at, reverse=True)
+
+    def of_person(self, user_id: str) -> list[Channel]:
+        """Every channel of a person."""
+        query = client(self._settings).collection("channels").where(filter=_equal("user_id", user_id))
+        with _translated():
+            return [_channel(snapshot) for snapshot in query.stream()]
+
+    def expiring(self, before: datetime) -> list[Channel]:
+        """Channels that expire before a moment, of anybody."""
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        query = client(self._settings).collection("channels").where(filter=FieldFilter("expires_at", "<", before))
+        with _translated():
+            return [_channel(snapshot) for snapshot in query.stream()]
+
+    def record(self, channel_id: str, user_id: str, corpus: str, token_hash: bytes, expires_at: datetime) -> None:
+        """Write the channel down before Drive is asked for it: its first message may come before the answer."""
+        connection = client(self._settings).collection("connections").document(user_id)
+        reference = self._of(channel_id)
+
+        def story(transaction: Transaction) -> None:
+            _require(connection.get(transaction=transaction))
+            fields = {
+                "user_id": user_id,
+                "corpus": corpus,
+                "cursor": _key(user_id, corpus),
+                "token_hash": token_hash,
+                "resource_id": "",
+                "expires_at": expires_at,
+                "announced_at": _LONG_AGO,
+            }
+            transaction.create(reference, fields)
+
+        _transact(self._settings, story)
+
+    def activate(self, channel_id: str, resource_id: str, expires_at: datetime) -> None:
+        """What Drive answered is what counts, its expiry above all."""
+        with _translated():
+            self._of(channel_id).update({"resource_id": resource_id, "expires_at": expires_at})
+
+    def forget(self, channel_id: str) -> None:
+        """The channel is stopped or never came to be."""
+        with _translated():
+            self._of(channel_id).delete()
+
+    def announce(self, channel: Channel, *, quiet_seconds: float) -> bool:
+        """Should a sync be asked for now? No when one was asked for a moment ago and has not begun."""
+        reference = self._of(channel.channel_id)
+
+        def story(transaction: Transaction) -> bool:
+            snapshot = reference.get(transaction=transaction)
+            if not snapshot.exists:
+                return False
+            if snapshot.get("announced_at") > snapshot.read_time - timedelta(seconds=quiet_seconds):
+                return False
+            transaction.update(reference, {"announced_at": snapshot.read_time})
+            return True
+
+        return _transact(self._settings, story)
+
+    def hear(self, channel_id: str) -> None:
+        """The sync that was asked for begins (or could not be asked for): the next notification asks again."""
+        with _translated():
+            self._of(channel_id).update({"announced_at": _LONG_AGO})
+
+    def _of(self, channel_id: str) -> DocumentReference:
+        return client(self._settings).collection("channels").document(channel_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a corpus is read, and our lease on it.
+
+    `token` is the change log's position once a whole listing has been seen; `start_token` is the position taken before
+    the listing began, and `list_token` the listing's next page.
+    """
+
+    user_id: str
+    corpus: str
+    epoch: int
+    token: str
+    start_token: str
+    list_token: str
+    listing_since: datetime | None
+    now: datetime
+
+
+class Cursors:
+    """One cursor per person and corpus. Whoever holds the lease reads; others only leave word in `dirty`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def acquire(self, user_id: str, corpus: str) -> Cursor | None:
+        """Take the lease, or leave word for its holder and return None. Raises `NotConnected`."""
+        reference = self._of(user_id, corpus)
+        connection = client(self._settings).collection("connections").document(user_id)
+
+        def story(transaction: Transaction) -> Cursor | None:
+            _require(connection.get(transaction=transaction))
+            snapshot = reference.get(transaction=transaction)
+            fields = snapshot.to_dict() or {}
+            if fields.get("lease_until", _LONG_AGO) > snapshot.read_time:
+                transaction.update(reference, {"dirty": True})
+                return None
+            lease = {
+                "user_id": user_id,
+                "corpus": corpus,
+                "epoch": fields.get("epoch", 0) + 1,
+                "lease_until": self._until(snapshot),
+                "dirty": False,
+                "busy": True,
+            }
+            if snapshot.exists:
+                transaction.update(reference, lease)
+            else:
+                transaction.create(reference, {"token": "", "start_token": "", "list_token": "", **lease})
+            return Cursor(
+                user_id=user_id,
+                corpus=corpus,
+                epoch=lease["epoch"],
+                token=fields.get("token", ""),
+                start_token=fields.get("start_token", ""),
+                list_token=fields.get("list_token", ""),
+                listing_since=fields.get("listing_since"),
+                now=snapshot.read_time,
+            )
+
+        return _transact(self._settings, story)
+
+    def save(self, cursor: Cursor, **fields: Any) -> None:
+        """Move the cursor and renew the lease. Raises `Superseded` when somebody newer holds it."""
+        reference = self._of(cursor.user_id, cursor.corpus)
+
+        def story(transaction: Transaction) -> None:
+            snapshot = self._held(reference, cursor, transaction)
+            transaction.update(reference, {**fields, "lease_until": self._until(snapshot)})
+
+        _transact(self._settings, story)
+
+    def release(self, cursor: Cursor, *, more: bool = False) -> bool:
+        """Give the lease back. False when somebody left word meanwhile: the lease stays, and the holder reads again.
+
+        `more`: the work is handed on by a message, so word that was left needs no other answer.
+        """
+        reference = self._of(cursor.user_id, cursor.corpus)
+
+        def story(transaction: Transaction) -> bool:
+            snapshot = self._held(reference, cursor, transaction)
+            if snapshot.get("dirty") and not more:
+                transaction.update(reference, {"dirty": False, "lease_until": self._until(snapshot)})
+                return False
+            transaction.update(reference, {"lease_until": _LONG_AGO, "busy": more})
+            return True
+
+        return _transact(self._settings, story)
+
+    def abandoned(self) -> list[tuple[str, str]]:
+        """Cursors whose holder died, or whose next page was never asked for: (user_id, corpus)."""
+        query = client(self._settings).collection("cursors").where(filter=_equal("busy", True))
+        with _translated():
+            return [
+                (snapshot.get("user_id"), snapshot.get("corpus"))
+                for snapshot in query.stream()
+                if snapshot.get("lease_until") <= snapshot.read_time
+            ]
+
+    def corpora(self, user_id: str) -> list[str]:
+        """Every corpus of a person that has a cursor."""
+        query = client(self._settings).collection("cursors").where(filter=_equal("user_id", user_id))
+        with _translated():
+            return [snapshot.get("corpus") for snapshot in query.stream()]
+
+    def forget(self, user_id: str, corpus: str) -> None:
+        """The corpus is gone, such as a shared drive that the person has left."""
+        with _translated():
+            self._of(user_id, corpus).delete()
+
+    def _held(self, reference: DocumentReference, cursor: Cursor, transaction: Transaction) -> DocumentSnapshot:
+        snapshot = reference.get(transaction=transaction)
+        if not snapshot.exists:
+            raise NotConnected("The connection is gone.")
+        if snapshot.get("epoch") != cursor.epoch:
+            raise Superseded("Another life reads this corpus now.")
+        return snapshot
+
+    def _until(self, snapshot: DocumentSnapshot) -> datetime:
+        until: datetime = snapshot.read_time + timedelta(seconds=self._settings.lease_seconds)
+        return until
+
+    def _of(self, user_id: str, corpus: str) -> DocumentReference:
+        return client(self._settings).collection("cursors").document(_key(user_id, corpus))
+
+
+@dataclass(frozen=True, slots=True)
+class SealedToken:
+    """A sealed access token and until when Google accepts it."""
+
+    sealed: str
+    expires_at: datetime
+    now: datetime
+
+
+class AccessTokens:
+    """Sealed access tokens, and one refresher at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def read(self, user_id: str) -> SealedToken | None:
+        """The token last stored, whatever its age."""
+        with _translated():
+            snapshot = self._of(user_id).get()
+        fields = (snapshot.to_dict() or {}) if snapshot.exists else {}
+        if not fields.get("sealed"):
+            return None
+        return SealedToken(fields["sealed"], fields["expires_at"], snapshot.read_time)
+
+    def may_refresh(self, user_id: str, holder: str, seconds: float) -> bool:
+        """Am I the one who asks Google? True for one holder until it stores a token or its time is over."""
+        reference = self._of(user_id)
+        connection = client(self._settings).collection("connections").document(user_id)
+
+        def story(transaction: Transaction) -> bool:
+            _require(connection.get(transaction=transaction))
+            snapshot = reference.get(transaction=transaction)
+            fields = snapshot.to_dict() or {}
+            if fields.get("refreshing_until", _LONG_AGO) > snapshot.read_time and fields.get("refresher") != holder:
+                return False
+            until = snapshot.read_time + timedelta(seconds=seconds)
+            transaction.set(
+                reference, {"user_id": user_id, "refresher": holder, "refreshing_until": until}, merge=True
+            )
+            return True
+
+        return _transact(self._settings, story)
+
+    def store(self, user_id: str, holder: str, sealed: str, seconds: float) -> None:
+        """Keep a new token, if we are still its refresher."""
+        self._as_refresher(
+            user_id,
+            holder,
+            lambda now: {"sealed": sealed, "expires_at": now + timedelta(seconds=seconds), "refresher": ""},
+        )
+
+    def give_up(self, user_id: str, holder: str) -> None:
+        """The refresh failed: let the next one try."""
+        self._as_refresher(user_id, holder, lambda now: {"refresher": ""})
+
+    def _as_refresher(self, user_id: str, holder: str, fields: Callable[[datetime], dict[str, Any]]) -> None:
+        reference = self._of(user_id)
+
+        def story(transaction: Transaction) -> None:
+            snapshot = reference.get(transaction=transaction)
+            if snapshot.exists and snapshot.get("refresher") == holder:
+                transaction.update(reference, {**fields(snapshot.read_time), "refreshing_until": _LONG_AGO})
+
+        _transact(self._settings, story)
+
+    def forget(self, user_id: str) -> None:
+        """A new consent or a refusal by Google: the stored token is worth nothing."""
+        with _translated():
+            self._of(user_id).delete()
+
+    def _of(self, user_id: str) -> DocumentReference:
+        return client(self._settings).collection("access_tokens").document(user_id)
+
+
+def _require(connection: DocumentSnapshot) -> None:
+    if not connection.exists:
+        raise NotConnected("The person is not connected any more.")
+
+
+def _channel(snapshot: DocumentSnapshot) -> Channel:
+    fields = snapshot.to_dict() or {}
+    return Channel(
+        channel_id=snapshot.id,
+        user_id=fields["user_id"],
+        corpus=fields["corpus"],
+        token_hash=fields["token_hash"],
+        resource_id=fields["resource_id"],
+        expires_at=fields["expires_at"],
+        announced_at=fields["announced_at"],
+        now=snapshot.read_time,
+    )
+
+
+def _equal(field: str, value: Any) -> Any:
+    from google.cloud.firestore_v1.base_query import FieldFilter
+
+    return FieldFilter(field, "==", value)
+
+
+def _server_time() -> Any:
+    from google.cloud import firestore
+
+    return firestore.SERVER_TIMESTAMP
+
+
+def _key(user_id: str, corpus: str) -> str:
+    return f"{user_id}~{corpus}"

@@ -1,0 +1,71 @@
+"""Pub/Sub: say a message to a topic, and know that it was said.
+
+`publish` returns at once; `confirm` waits until the broker holds every message published since the last confirmation.
+A function must confirm before it returns: afterwards its processor time is taken away. Errors follow
+https://cloud.google.com/pubsub/docs/publisher.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from google.api_core import exceptions
+from google.protobuf.message import Message
+
+from shared.config import Settings
+from shared.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from google.cloud.pubsub_v1 import PublisherClient
+
+LARGEST_MESSAGE = 7 * 1024 * 1024
+_clients: dict[str, PublisherClient] = {}
+_lock = threading.Lock()
+
+
+class MessageTooLarge(Exception):
+    """A message above our hard limit: a bug in whoever cut it."""
+
+
+class Outbox:
+    """Messages of one piece of work. Not shared between threads; the client below it is."""
+
+    def __init__(self, settings: Settings, *, timeout: float = 60.0) -> None:
+        self._project = settings.google_cloud_project
+        self._timeout = timeout
+        self._unconfirmed: list[Future[str]] = []
+
+    def publish(self, topic: str, message: Message, **attributes: str) -> int:
+        """Hand a message to the client and return its size in bytes. `confirm` tells whether the broker has it."""
+        data = message.SerializeToString()
+        if len(data) > LARGEST_MESSAGE:
+            raise MessageTooLarge(f"{type(message).__name__} of {len(data)} bytes for {topic}")
+        self._unconfirmed.append(publisher().publish(f"projects/{self._project}/topics/{topic}", data, **attributes))
+        return len(data)
+
+    def confirm(self) -> None:
+        """Wait until the broker holds everything published so far. Raises `Unavailable` when it does not."""
+        waiting, self._unconfirmed = self._unconfirmed, []
+        for future in waiting:
+            try:
+                future.result(timeout=self._timeout)
+            except (exceptions.GoogleAPICallError, exceptions.RetryError, TimeoutError) as error:
+                raise Unavailable(f"Pub/Sub did not take a message: {type(error).__name__}.") from error
+
+
+def publisher() -> PublisherClient:
+    """The process's publisher, made on first use: the server forks after import."""
+    with _lock:
+        if "client" not in _clients:
+            from google.api_core.retry import Retry
+            from google.cloud import pubsub_v1
+
+            _clients["client"] = pubsub_v1.PublisherClient(
+                batch_settings=pubsub_v1.types.BatchSettings(max_bytes=9_000_000, max_latency=0.005),
+                publisher_options=pubsub_v1.types.PublisherOptions(
+                    retry=Retry(initial=0.1, maximum=10.0, multiplier=2.0, timeout=50.0), timeout=50.0
+                ),
+            )
+        return _clients["client"]

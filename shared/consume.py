@@ -1,0 +1,156 @@
+"""A push or a CloudEvent becomes a message; what a story does with it becomes the answer to the broker.
+
+204     done, or `Rejected` or `Superseded`: the broker forgets the message
+4xx     not a message for us: a wrong method, a wrong sender, a body that does not parse
+503     `Unavailable`: deliver it again, after Retry-After where somebody knows
+500     anything else is a bug: delivered again until it is a dead letter; the answer names no internals
+
+The framework's own CloudEvent decorator drops `deliveryAttempt`, `orderingKey` and `subscription` and echoes request
+headers in its 400 answers, so functions are plain HTTP functions behind this one parser.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
+
+import flask
+from google.protobuf.message import DecodeError, Message
+
+from shared import log
+from shared.config import settings
+from shared.domain.errors import BadRequest, Rejected, Superseded, Unavailable
+
+M = TypeVar("M", bound=Message)
+Answer = tuple[str, int] | tuple[str, int, dict[str, str]]
+Verify = Callable[[str], None]
+
+LARGEST_BODY = 14 * 1024 * 1024  # a 10 MB message in base64 and its envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery of one message. `attempt` counts from 1 where the subscription has a dead letter topic."""
+
+    data: bytes
+    attributes: Mapping[str, str]
+    message_id: str
+    attempt: int
+    subscription: str
+
+
+def consumes(message_type: type[M], *, verify: Verify) -> Callable[[Callable[[M], None]], Callable[..., Answer]]:
+    """Make an HTTP function of a story that takes one message. `verify` raises `BadRequest` for a wrong sender."""
+
+    def decorate(story: Callable[[M], None]) -> Callable[..., Answer]:
+        def of_delivery(delivery: Delivery) -> None:
+            story(parse(message_type, delivery.data))
+
+        return wraps(story)(consumes_deliveries(verify=verify)(of_delivery))
+
+    return decorate
+
+
+def consumes_deliveries(*, verify: Verify) -> Callable[[Callable[[Delivery], None]], Callable[..., Answer]]:
+    """The same for a story that wants the whole delivery, such as the burial of dead letters."""
+
+    def decorate(story: Callable[[Delivery], None]) -> Callable[..., Answer]:
+        @wraps(story)
+        def function(request: flask.Request) -> Answer:
+            return _answer(request, story, verify)
+
+        return function
+
+    return decorate
+
+
+def parse(message_type: type[M], data: bytes) -> M:
+    """The message, with its required fields present. Raises `BadRequest`."""
+    message = message_type()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise BadRequest(f"The data is not a {message_type.__name__}.") from None
+    missing = [name for name in _REQUIRED.get(message_type.__name__, ()) if not getattr(message, name)]
+    if missing:
+        raise BadRequest(f"The {message_type.__name__} lacks {', '.join(missing)}.")
+    return message
+
+
+# proto3 accepts an empty message, so what must be there is said here.
+_REQUIRED = {
+    "SyncRequested": ("user_id", "corpus", "reason"),
+    "FileChanged": ("user_id", "file_id", "reason"),
+    "FileChunk": ("job_id", "user_id", "file_id", "kind"),
+    "Tick": ("duty",),
+}
+
+
+def delivery_of(request: flask.Request) -> Delivery:
+    """The delivery in a wrapped push or a binary CloudEvent. Raises `BadRequest` for anything else."""
+    if request.method != "POST":
+        raise BadRequest("This address takes Pub/Sub messages by POST only.", status=405)
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise BadRequest("The message is larger than Pub/Sub sends.", status=413)
+    try:
+        body = json.loads(request.get_data(cache=False))
+    except ValueError:
+        raise BadRequest("The body is not a Pub/Sub push: it is not JSON.") from None
+    message = body.get("message") if isinstance(body, dict) else None
+    if not isinstance(message, dict):
+        raise BadRequest("The body is not a Pub/Sub push: it has no message.")
+    attributes = message.get("attributes") or {}
+    if not isinstance(attributes, dict):
+        raise BadRequest("The message's attributes are not a map.")
+    try:
+        data = base64.b64decode(message.get("data") or "", validate=True)
+        attempt = int(body.get("deliveryAttempt") or 1)
+    except (binascii.Error, ValueError, TypeError):
+        raise BadRequest("The message's data is not base64.") from None
+    return Delivery(
+        data=data,
+        attributes={str(name): str(value) for name, value in attributes.items()},
+        message_id=str(message.get("messageId") or message.get("message_id") or request.headers.get("ce-id") or ""),
+        attempt=attempt,
+        subscription=str(body.get("subscription") or "").rsplit("/", 1)[-1],
+    )
+
+
+def _answer(request: flask.Request, story: Callable[[Delivery], None], verify: Verify) -> Answer:
+    log.configure()
+    log.unbind()
+    started = time.monotonic()
+    log.bind(function=story.__name__, **log.trace_fields(request.headers, settings().google_cloud_project))
+    try:
+        verify(request.headers.get("Authorization", ""))
+        delivery = delivery_of(request)
+        log.bind(message_id=delivery.message_id, attempt=delivery.attempt)
+        story(delivery)
+    except BadRequest as refusal:
+        log.event("refused", "WARNING", code=refusal.code, reason=refusal.reason, status=refusal.status)
+        return refusal.reason, refusal.status
+    except (Rejected, Superseded) as outcome:
+        log.event("ended", code=outcome.code, reason=outcome.reason, seconds=_since(started))
+    except Unavailable as wait:
+        log.event("not now", "WARNING", code=wait.code, reason=wait.reason, seconds=_since(started))
+        headers = {"Retry-After": str(max(1, round(wait.retry_after)))} if wait.retry_after else {}
+        return "Not now.", 503, headers
+    except Exception as bug:  # noqa: BLE001 - the last place: answered as 500, so that the broker delivers it again
+        # The broker must be told to deliver again whatever went wrong; the error is written whole, and answered bare.
+        log.failure("unexpected", bug, seconds=_since(started))
+        return "Something went wrong here.", 500
+    else:
+        log.event("done", seconds=_since(started))
+    return "", 204
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 3)
+
+

@@ -1,0 +1,93 @@
+"""HTTP doors for people and for Drive: what every answer carries, and what a refusal looks like.
+
+A refusal is one plain sentence with no internals: JSON for a program, a small page for a browser. A door that cannot
+reach what it needs fails closed, with 503.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable
+from functools import wraps
+
+import flask
+
+from shared import log
+from shared.config import settings
+from shared.domain.errors import BadRequest, DrivestreamError, Rejected, Unavailable
+
+LARGEST_BODY = 64 * 1024
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Drivestream</title><h1>Drivestream</h1><p>{sentence}</p>{link}</html>"""
+
+
+def door(story: Callable[[flask.Request], flask.Response]) -> Callable[[flask.Request], flask.Response]:
+    """Make an HTTP function of a story that answers a request or raises one of our errors."""
+
+    @wraps(story)
+    def function(request: flask.Request) -> flask.Response:
+        log.configure()
+        log.unbind()
+        started = time.monotonic()
+        log.bind(function=story.__name__, **log.trace_fields(request.headers, settings().google_cloud_project))
+        try:
+            if (request.content_length or 0) > LARGEST_BODY:
+                raise BadRequest("The request is too large.", status=413)
+            answer = story(request)
+        except BadRequest as refusal:
+            log.event("refused", "WARNING", code=refusal.code, reason=refusal.reason, status=refusal.status)
+            answer = refuse(request, refusal, refusal.status)
+        except Unavailable as wait:
+            log.event("not now", "WARNING", code=wait.code, reason=wait.reason)
+            answer = refuse(request, Unavailable("This does not work right now. Please try again in a minute."), 503)
+            answer.headers["Retry-After"] = str(max(1, round(wait.retry_after or 30)))
+        except Rejected as refusal:
+            log.event("refused", "WARNING", code=refusal.code, reason=refusal.reason)
+            answer = refuse(request, refusal, 400)
+        except Exception as bug:  # noqa: BLE001 - the last place: a person gets a sentence, the log gets the stack
+            log.failure("unexpected", bug)
+            answer = refuse(request, DrivestreamError("Something went wrong on our side. Please try again."), 500)
+        for name, value in _HEADERS.items():
+            answer.headers.setdefault(name, value)
+        log.event("answered", status=answer.status_code, seconds=round(time.monotonic() - started, 3))
+        return answer
+
+    return function
+
+
+def refuse(request: flask.Request, error: DrivestreamError, status: int) -> flask.Response:
+    """The sentence in the form that the caller reads."""
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+        home = html.escape(settings().dashboard_url, quote=True)
+        link = f'<p><a href="{home}/">Back to the dashboard</a></p>' if home else ""
+        page = _PAGE.format(sentence=html.escape(error.reason), link=link)
+        return flask.Response(page, status, mimetype="text/html")
+    body = flask.json.dumps({"error": {"code": error.code, "message": error.reason}})
+    return flask.Response(body, status, mimetype="application/json")
+
+
+def cookie_name(name: str, address: str) -> str:
+    """`__Host-name` where the door is reached by https. Over plain http on one machine not every browser (Safari)
+    and no HTTP library sends a Secure cookie, so the name and the attribute follow the address."""
+    return f"__Host-{name}" if address.startswith("https://") else name
+
+
+def set_cookie(answer: flask.Response, name: str, value: str, address: str, *, seconds: float) -> None:
+    """A cookie for this door's host only, out of reach of scripts and of other sites' posts."""
+    answer.set_cookie(
+        cookie_name(name, address),
+        value,
+        max_age=int(seconds),
+        path="/",
+        secure=address.startswith("https://"),
+        httponly=True,
+        samesite="Lax",
+    )
