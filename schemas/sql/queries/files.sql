@@ -89,6 +89,13 @@ RETURNING file_id;
 -- name: tombstone
 -- Drive no longer shows this file to this person. Its passages are invisible from this transaction on; they are kept
 -- for a while, so that a file taken out of the bin again needs no new embeddings.
+-- Work in progress on it ends, so that no late chunk brings it back.
+WITH ended AS (
+    UPDATE gdrive_jobs j SET state = 'superseded', lease_until = NULL, updated_at = app_now()
+    FROM gdrive_files f
+    WHERE f.user_id = app_user_id() AND f.file_id = :file_id AND f.ask = :ticket
+        AND j.user_id = f.user_id AND j.file_id = f.file_id AND j.state IN ('streaming', 'streamed', 'waiting')
+)
 UPDATE gdrive_files SET state = 'deleted', reason_code = :code, reason = :reason, state_at = app_now(),
     deleted_at = app_now(), next_try = NULL
 WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket AND state <> 'deleted'

@@ -1,0 +1,256 @@
+"""Understands one chunk: text to passages, vectors and entities, written in one guarded transaction.
+
+Nothing is paid for before the file is known to still want the chunk, and nothing is written unless it still does when
+the job row is locked. The last chunk and the end of the stream may commit together, so both run the finish step. A
+reader sees the old revision or the new one, never a mix.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import functions_framework
+
+from schemas.messages.file_chunk_pb2 import FileChunk
+from shared import log
+from shared.adapters.chunks import locator_of
+from shared.adapters.documentai import Recognizer
+from shared.adapters.oauth import verify_push
+from shared.adapters.postgres import Database, Transaction
+from shared.adapters.vertex import Embedder, Entity, EntityFinder
+from shared.config import Settings, settings
+from shared.consume import consumes
+from shared.domain.errors import LongWait, Skipped, Superseded
+from shared.domain.parts import Locator
+from shared.readers.passages import Passage, cut
+
+Known = Callable[[Sequence[bytes]], set[bytes]]
+
+WAIT_SECONDS = 900.0
+_KINDS = {FileChunk.Kind.TEXT: "text", FileChunk.Kind.PAGES: "pages", FileChunk.Kind.IMAGE: "image"}
+
+
+@functions_framework.http
+@consumes(FileChunk, verify=verify_push)
+def ai_processor(chunk: FileChunk) -> None:
+    """Understand one chunk."""
+    log.bind(user_id=chunk.user_id, file_id=chunk.file_id, job_id=chunk.job_id, index=chunk.index)
+    understand(chunk, Understanding(settings(), recognizer(), embedder(), finder()), Rows(database(), chunk, settings()))
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What became of a chunk. A chunk that gave no text says why."""
+
+    passages: Sequence[Passage] = ()
+    vectors: Sequence[Sequence[float] | None] = ()  # None: this person has paid for the same words before
+    entities: Sequence[Sequence[Entity]] = ()
+    pages: int = 0
+    embedded_tokens: int = 0
+    model_tokens: int = 0
+    why: Skipped | None = None
+
+
+def understand(chunk: FileChunk, understanding: Understanding, rows: Rows) -> None:
+    """Once, at the lowest cost: a chunk that is recorded already, or that nobody wants, costs nothing."""
+    if rows.recorded():
+        return rows.finish()
+    try:
+        result = understanding.of(chunk, rows.known)
+    except Skipped as why:
+        result = Understood(why=why)
+    except LongWait as wait:
+        return rows.pause(wait)
+    return rows.write(result)
+
+
+class Understanding:
+    """The billed part: recognise, cut, embed, find names."""
+
+    def __init__(self, config: Settings, recognizer: Recognizer, embedder: Embedder, finder: EntityFinder) -> None:
+        self._config = config
+        self._recognizer = recognizer
+        self._embedder = embedder
+        self._finder = finder
+
+    def of(self, chunk: FileChunk, known: Known) -> Understood:
+        """Everything that is to be known of a chunk. `known` tells which passages this person already has."""
+        text, marks, pages = self._text(chunk)
+        passages = cut(text, marks)
+        if not passages:
+            return Understood(pages=pages)
+        had = known([passage.hash for passage in passages])
+        fresh = [number for number, passage in enumerate(passages) if passage.hash not in had]
+        embedded = self._embedder.embed([passages[number].text for number in fresh], title=chunk.title or None)
+        vectors: list[Sequence[float] | None] = [None] * len(passages)
+        for number, vector in zip(fresh, embedded.vectors, strict=True):
+            vectors[number] = vector
+        found = self._finder.find([passage.text for passage in passages])
+        return Understood(passages, vectors, found.entities, pages, embedded.tokens, found.tokens)
+
+    def _text(self, chunk: FileChunk) -> tuple[str, list[tuple[int, Locator]], int]:
+        """Text, the places it stands in, and how many pages were recognised for it."""
+        if chunk.kind == FileChunk.Kind.TEXT:
+            marks = [(mark.offset, locator_of(mark.locator)) for mark in chunk.marks]
+            return chunk.payload.decode(), marks, 0
+        mime_type = "application/pdf" if chunk.kind == FileChunk.Kind.PAGES else chunk.mime_type
+        place = locator_of(chunk.locator)
+        pieces: list[str] = []
+        marks, length = [], 0
+        recognized = self._recognizer.recognize(chunk.payload, mime_type)
+        for page in recognized:
+            number = None if place.page_first is None else place.page_first + page.number - 1
+            marks.append((length, replace(place, page_first=number, page_last=number)))
+            pieces.append(page.text.rstrip() + "\n\n")
+            length += len(pieces[-1])
+        return "".join(pieces), marks, len(recognized)
+
+
+class Rows:
+    """Postgres, for one chunk."""
+
+    def __init__(self, database: Database, chunk: FileChunk, config: Settings) -> None:
+        self._database = database
+        self._chunk = chunk
+        self._config = config
+
+    def recorded(self) -> bool:
+        """Is this chunk done already? Raises `Superseded` when nobody wants it."""
+        row = self._database.run_transaction(
+            self._chunk.user_id,
+            lambda tx: tx.row("chunk_standing", job_id=self._chunk.job_id, index=self._chunk.index),
+        )
+        if row is None or not row["wanted"] or row["person"] == "erasing":
+            raise Superseded("Nobody wants this revision of the file any more.")
+        if row["state"] not in ("streaming", "streamed"):
+            raise Superseded(f"The job has ended: {row['state']}.")
+        return bool(row["recorded"])
+
+    def known(self, hashes: Sequence[bytes]) -> set[bytes]:
+        """Which of these passages this person has paid for already."""
+        rows = self._database.run_transaction(
+            self._chunk.user_id,
+            lambda tx: tx.rows("known_hashes", model=self._config.embedding_model, hashes=list(hashes)),
+        )
+        return {bytes(row["hash"]) for row in rows}
+
+    def finish(self) -> None:
+        """Run the finish step, in case the one who recorded the chunk died before it."""
+
+        def story(tx: Transaction) -> None:
+            self._lock(tx)
+            self._finish(tx)
+
+        self._database.run_transaction(self._chunk.user_id, story)
+
+    def write(self, result: Understood) -> None:
+        """Passages, vectors, entities, the chunk's record and the finish step: all or nothing."""
+        chunk = self._chunk
+
+        def story(tx: Transaction) -> None:
+            self._lock(tx)
+            place = json.dumps(locator_of(chunk.locator).as_json())
+            recorded = tx.row(
+                "record_chunk",
+                job_id=chunk.job_id,
+                index=chunk.index,
+                kind=_KINDS[chunk.kind],
+                passages=len(result.passages),
+                locator=place,
+                code=result.why.code if result.why else None,
+                reason=result.why.reason if result.why else None,
+            )
+            if recorded is not None:
+                self._save(tx, result)
+            self._finish(tx)
+
+        self._database.run_transaction(chunk.user_id, story)
+        log.event("understood", passages=len(result.passages), pages=result.pages or None)
+
+    def pause(self, wait: LongWait) -> None:
+        """The services are away for long: the file waits, and the caretaker puts it back."""
+
+        def story(tx: Transaction) -> None:
+            tx.row("hold_person")
+            tx.row(
+                "pause_job",
+                job_id=self._chunk.job_id,
+                code=wait.code,
+                reason=wait.reason,
+                retry_after=wait.retry_after or WAIT_SECONDS,
+            )
+
+        self._database.run_transaction(self._chunk.user_id, story)
+
+    def _lock(self, tx: Transaction) -> None:
+        person = tx.row("hold_person")
+        if person is None or person["status"] == "erasing":
+            raise Superseded("The person has disconnected.")
+        if tx.row("lock_wanted_job", job_id=self._chunk.job_id) is None:
+            raise Superseded("Nobody wants this revision of the file any more.")
+
+    def _save(self, tx: Transaction, result: Understood) -> None:
+        chunk = self._chunk
+        keys = {"job_id": chunk.job_id, "index": chunk.index, "file_id": chunk.file_id}
+        if result.passages:
+            tx.run("stage_passages")
+            tx.copy_binary(
+                "staged_passages",
+                {"ordinal": "int4", "passage": "text", "locator": "jsonb", "hash": "bytea", "embedding": "halfvec"},
+                (
+                    (passage.ordinal, passage.text, passage.locator.as_json(), passage.hash, vector)
+                    for passage, vector in zip(result.passages, result.vectors, strict=True)
+                ),
+            )
+            tx.run("save_passages", model=self._config.embedding_model, **keys)
+        entities = [
+            {"ordinal": passage.ordinal, "kind": entity.kind, "name": entity.name, "starts": entity.start, "ends": entity.end}
+            for passage, found in zip(result.passages, result.entities, strict=False)
+            for entity in found
+        ]
+        if entities:
+            tx.run("save_entities", entities=json.dumps(entities), **keys)
+        if result.pages or result.embedded_tokens or result.model_tokens:
+            tx.run(
+                "add_cost",
+                file_id=chunk.file_id,
+                drive_units=0,
+                drive_bytes=0,
+                ocr_pages=result.pages,
+                embedded_tokens=result.embedded_tokens,
+                model_tokens=result.model_tokens,
+            )
+
+    def _finish(self, tx: Transaction) -> None:
+        finished: dict[str, Any] | None = tx.row("finish_job", job_id=self._chunk.job_id)
+        if finished is not None:
+            event = "understood" if finished["state"] == "indexed" else finished["state"]
+            tx.run("note_event", file_id=self._chunk.file_id, event=event, detail=finished["reason"])
+
+
+@cache
+def database() -> Database:
+    """Jobs, chunks and passages."""
+    return Database(settings(), "drivestream_worker")
+
+
+@cache
+def recognizer() -> Recognizer:
+    """Document AI."""
+    return Recognizer(settings())
+
+
+@cache
+def embedder() -> Embedder:
+    """Vertex AI's embedding model."""
+    return Embedder(settings())
+
+
+@cache
+def finder() -> EntityFinder:
+    """Vertex AI's model for entities."""
+    return EntityFinder(settings())

@@ -1,0 +1,214 @@
+"""The caretaker: what must happen although nobody asks for it.
+
+renew    channels that end soon, new before old
+sweep    a drain for every person, in case a notification was lost
+reap     waiting work whose time has come, leases that ended by themselves, messages that were lost
+purge    passages of revisions that nobody wants any more
+erase    a person asked to be forgotten
+bury     dead letters: the file is `failed`, with the reason and a next try, so that no state lies
+
+Every duty is a scan that may run twice, late or not at all without harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+import functions_framework
+
+from schemas.messages.file_changed_pb2 import FileChanged
+from schemas.messages.file_chunk_pb2 import FileChunk
+from schemas.messages.sync_requested_pb2 import SyncRequested
+from schemas.messages.tick_pb2 import Tick
+from shared import log
+from shared.adapters import oauth
+from shared.adapters.access import Access
+from shared.adapters.firestore import Channels, Connections, Cursors
+from shared.adapters.postgres import Database
+from shared.adapters.pubsub import Outbox
+from shared.adapters.watching import Watching
+from shared.config import Settings, settings
+from shared.consume import Delivery, consumes_deliveries, parse
+from shared.domain.errors import DrivestreamError, Unavailable
+from shared.domain.names import DEAD_LETTERS, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, receipt_id
+
+MOST = 500  # rows of one scan; what is left is found by the next tick
+RETRY_SECONDS = 3600.0
+GRACE_SECONDS = 60.0
+_DEAD = "CloudPubSubDeadLetterSourceSubscription"
+
+
+@functions_framework.http
+@consumes_deliveries(verify=oauth.verify_push)
+def channel_renewer(delivery: Delivery) -> None:
+    """A tick of the clock, or a dead letter."""
+    caretaker = Caretaker(settings(), database(), access())
+    if _DEAD in delivery.attributes or delivery.subscription == DEAD_LETTERS:
+        return caretaker.bury(delivery)
+    tick = parse(Tick, delivery.data)
+    duties: Mapping[Tick.Duty.ValueType, Callable[[], None]] = {
+        Tick.Duty.RENEW: caretaker.renew,
+        Tick.Duty.SWEEP: caretaker.sweep,
+        Tick.Duty.REAP: caretaker.reap,
+        Tick.Duty.CENSUS: caretaker.census,
+        Tick.Duty.PURGE: caretaker.purge,
+        Tick.Duty.ERASE: lambda: caretaker.erase(tick.user_id or None),
+    }
+    return duties[tick.duty]()
+
+
+class Caretaker:
+    """The duties, each for everybody."""
+
+    def __init__(self, config: Settings, database: Database, access: Access) -> None:
+        self._config = config
+        self._database = database
+        self._access = access
+        self._outbox = Outbox(config)
+        self._cursors = Cursors(config)
+
+    def renew(self) -> None:
+        """Open a new channel for every corpus whose channel ends soon. One person's trouble is not another's."""
+        watching = Watching(self._config, people())
+        for user_id in self._active():
+            for corpus in self._cursors.corpora(user_id):
+                try:
+                    drive = self._access.drive(user_id)
+                    watching.keep_open(user_id, corpus, drive, drive.start_page_token(corpus))
+                except DrivestreamError as error:
+                    log.event("channel not renewed", "WARNING", user_id=user_id, corpus=corpus, code=error.code)
+
+    def sweep(self) -> None:
+        """Ask for a drain of every corpus: what no notification announced is found here."""
+        for user_id in self._active():
+            for corpus in {MY_DRIVE, *self._cursors.corpora(user_id)}:
+                self._ask(user_id, corpus, SyncRequested.Reason.TICK)
+        self._outbox.confirm()
+
+    def census(self) -> None:
+        """Compare with Drive: a sync request of its own kind, so that the lister lists everything again."""
+        for user_id in self._active():
+            for corpus in {MY_DRIVE, *self._cursors.corpora(user_id)}:
+                self._ask(user_id, corpus, SyncRequested.Reason.CENSUS)
+        self._outbox.confirm()
+
+    def reap(self) -> None:
+        """Put back what waits, what lost its holder, and what lost its message."""
+        quiet = max(self._config.lease_seconds * 2, 60.0)
+        with self._database.transaction(None) as tx:
+            due = tx.rows("due_files", most=MOST)
+            lost = tx.rows("lost_leases", most=MOST, quiet_seconds=quiet)
+            silent = tx.rows("quiet_files", most=MOST, quiet_seconds=max(quiet, self._config.sweep_seconds))
+            for row in silent:
+                tx.run("reopen_streamed_jobs", user_id=row["user_id"], file_id=row["file_id"])
+        for row in (*due, *lost, *silent):
+            changed = FileChanged(
+                user_id=str(row["user_id"]), file_id=row["file_id"], reason=FileChanged.Reason.WAITED
+            )
+            self._outbox.publish(FILE_CHANGES, changed)
+        for user_id, corpus in self._cursors.abandoned():
+            self._ask(user_id, corpus, SyncRequested.Reason.PAGE)
+        self._outbox.confirm()
+        if due or lost or silent:
+            log.event("put back", due=len(due), lost=len(lost), silent=len(silent))
+
+    def purge(self) -> None:
+        """Remove what nobody can see any more, job by job."""
+        while True:
+            with self._database.transaction(None) as tx:
+                gone = tx.rows("purge_jobs", most=50, grace_seconds=GRACE_SECONDS)
+            if len(gone) < 50:
+                return
+
+    def erase(self, user_id: str | None) -> None:
+        """Forget everybody who asked for it. Begun again at any step, it ends the same."""
+        with self._database.transaction(None) as tx:
+            leaving = [str(row["user_id"]) for row in tx.rows("people_to_erase", user_id=user_id)]
+        for person in leaving:
+            self._erase(person)
+
+    def bury(self, delivery: Delivery) -> None:
+        """The state of the file behind a message that could not be handled: failed, why, and when it is tried again."""
+        subscription = delivery.attributes.get(_DEAD, "")
+        log.event("dead letter", "ERROR", subscription=subscription, message_id=delivery.message_id)
+        if subscription.startswith("ai-processor"):
+            chunk = parse(FileChunk, delivery.data)
+            self._fail(chunk.user_id, chunk.file_id, chunk.job_id)
+        elif subscription.startswith("file-streamer"):
+            changed = parse(FileChanged, delivery.data)
+            self._fail(changed.user_id, changed.file_id, None)
+        # A lost sync request or tick needs no state: the next sweep or tick does the same work.
+
+    def _fail(self, user_id: str, file_id: str, job_id: str | None) -> None:
+        code = "dead_letter"
+        reason = "This file could not be processed after several attempts. It is tried again within the hour."
+        with self._database.transaction(None) as tx:
+            if job_id:
+                tx.row("bury_job", user_id=user_id, job_id=job_id, code=code, reason=reason)
+            tx.row(
+                "bury_file", user_id=user_id, file_id=file_id, code=code, reason=reason, retry_after=RETRY_SECONDS
+            )
+
+    def _erase(self, user_id: str) -> None:
+        channels = Channels(self._config)
+        Connections(self._config).close(user_id)
+        self._revoke(user_id, channels)
+        with self._database.transaction(None) as tx:
+            counted = tx.row("count_for_receipt", user_id=user_id) or {"files": 0, "passages": 0}
+            tx.run("leave_receipt", receipt_id=receipt_id(user_id), **counted)
+        while True:
+            with self._database.transaction(None) as tx:
+                row = tx.row("erase_batch", user_id=user_id, most=100)
+            if not row or not row["gone"]:
+                break
+        Connections(self._config).erase(user_id)
+        with self._database.transaction(None) as tx:
+            tx.run("erase_person", user_id=user_id)
+        log.event("erased")
+
+    def _revoke(self, user_id: str, channels: Channels) -> None:
+        """Channels can only be stopped while the grant lives, so they go first; then the grant itself."""
+        with self._database.transaction(None) as tx:
+            row = tx.row("grant_to_revoke", user_id=user_id)
+        if row is None:
+            return
+        try:
+            refresh_token = self._access.refresh_token(row["refresh_token_sealed"], user_id)
+            drive = self._access.drive_by(refresh_token)
+            for channel in channels.of_person(user_id):
+                if channel.resource_id:
+                    drive.stop_channel(channel.channel_id, channel.resource_id)
+            oauth.revoke(self._config, refresh_token)
+        except Unavailable as error:
+            if error.retry_after is not None:
+                raise
+            # A grant that Google no longer knows can stop nothing; its channels end by themselves within seven days.
+            log.event("grant was dead already", code=error.code)
+        except DrivestreamError as error:
+            log.event("grant was dead already", code=error.code)
+
+    def _active(self) -> list[str]:
+        with self._database.transaction(None) as tx:
+            return [str(row["user_id"]) for row in tx.rows("active_people")]
+
+    def _ask(self, user_id: str, corpus: str, reason: SyncRequested.Reason.ValueType) -> None:
+        self._outbox.publish(SYNC_REQUESTS, SyncRequested(user_id=user_id, corpus=corpus, reason=reason))
+
+
+@cache
+def database() -> Database:
+    """Everybody's rows."""
+    return Database(settings(), "drivestream_caretaker")
+
+
+@cache
+def people() -> Database:
+    """One person's rows at a time, for what is done in a person's name."""
+    return Database(settings(), "drivestream_worker")
+
+
+@cache
+def access() -> Access:
+    """Drives of people."""
+    return Access(settings(), people())

@@ -1,0 +1,424 @@
+"""Streams one changed file: asks Drive what is true now, reads it once, and publishes it chunk by chunk.
+
+Safe to repeat at every step: the job's name is computed from the content, a chunk's from the job, and every write is
+fenced by the epoch of the lease, because a function that timed out keeps running. Memory does not grow with the file,
+and nothing touches a disk.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import functions_framework
+
+from schemas.messages.file_changed_pb2 import FileChanged
+from schemas.messages.file_chunk_pb2 import FileChunk
+from shared import log
+from shared.adapters.access import Access
+from shared.adapters.chunks import file_chunk
+from shared.adapters.drive import Drive, DriveSource
+from shared.adapters.oauth import verify_push
+from shared.adapters.postgres import Database, Transaction
+from shared.adapters.pubsub import Outbox
+from shared.config import Settings, settings
+from shared.consume import consumes
+from shared.domain.chunks import pack
+from shared.domain.errors import (
+    BadRequest,
+    DrivestreamError,
+    FileGone,
+    LongWait,
+    ReconnectNeeded,
+    Rejected,
+    Skipped,
+    Superseded,
+)
+from shared.domain.files import File, export_of, why_no_text
+from shared.domain.names import FILE_CHANGES, FILE_CHUNKS, job_id
+from shared.readers import Limits, read
+
+LONG_WAIT_SECONDS = 900.0
+_REASON = FileChanged.Reason
+
+
+@functions_framework.http
+@consumes(FileChanged, verify=verify_push)
+def file_streamer(changed: FileChanged) -> None:
+    """Stream one announced change."""
+    log.bind(user_id=changed.user_id, file_id=changed.file_id)
+    stream(changed, settings(), database(), access().drive(changed.user_id))
+
+
+def stream(changed: FileChanged, config: Settings, database: Database, drive: Drive) -> None:
+    """Converge one file to what Drive says now."""
+    files = Files(database, changed.user_id, changed.file_id, config)
+    ticket = files.ask()
+    try:
+        file = drive.file(changed.file_id)
+    except FileGone as gone:
+        return files.bury(ticket, "gone", gone.reason)
+    except (LongWait, ReconnectNeeded) as wait:
+        return files.wait(ticket, wait)
+    except Skipped as refusal:
+        return files.skip(ticket, refusal)
+    if file.trashed:
+        return files.bury(ticket, "trashed", "The file is in the bin of Drive.")
+    reason = why_no_text(file)
+    if reason is not None:
+        return files.skip(ticket, Skipped(reason.text, code=reason.code), file)
+    job = files.claim(ticket, file, changed)
+    if job is None:
+        return None
+    with files.lease(job) as lease:
+        Life(config, files, drive, file, job, lease).read()
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job: from here on only the holder of `epoch` may write."""
+
+    job_id: str
+    epoch: int
+    next_index: int
+    after: dict[str, Any] | None
+    bytes_before: int
+
+
+class Lease:
+    """Renewed by its own thread while the work goes on; `check` raises `Superseded` once it is lost."""
+
+    def __init__(self) -> None:
+        self._lost = threading.Event()
+
+    def lose(self) -> None:
+        """Somebody newer holds the job, or nobody wants it any more."""
+        self._lost.set()
+
+    def check(self) -> None:
+        """Raises `Superseded` when the lease is lost."""
+        if self._lost.is_set():
+            raise Superseded("Another life reads this file now, or a newer revision is wanted.")
+
+
+class Files:
+    """What Postgres knows about one file of one person."""
+
+    def __init__(self, database: Database, user_id: str, file_id: str, config: Settings) -> None:
+        self._database = database
+        self._config = config
+        self.user_id = user_id
+        self.file_id = file_id
+
+    def ask(self) -> int:
+        """Take a ticket before Drive is asked. Raises `Rejected` when the person is being erased."""
+
+        def story(tx: Transaction) -> int:
+            _hold(tx)
+            row = tx.row("take_ticket", file_id=self.file_id)
+            return int(row["ask"]) if row else 0
+
+        return self._database.run_transaction(self.user_id, story)
+
+    def bury(self, ticket: int, code: str, reason: str) -> None:
+        """Drive no longer shows the file: out of search in this transaction."""
+
+        def story(tx: Transaction) -> None:
+            _hold(tx)
+            tx.run("forget_unseen", file_id=self.file_id, ticket=ticket)
+            if tx.row("tombstone", file_id=self.file_id, ticket=ticket, code=code, reason=reason):
+                tx.run("note_event", file_id=self.file_id, event="deleted", detail=code)
+
+        self._database.run_transaction(self.user_id, story)
+
+    def wait(self, ticket: int, why: LongWait | ReconnectNeeded) -> None:
+        """Write the work down as waiting; the caretaker, or a new consent, puts it back."""
+        seconds = None if isinstance(why, ReconnectNeeded) else why.retry_after or LONG_WAIT_SECONDS
+        self._mark(ticket, "waiting", why, seconds)
+
+    def skip(self, ticket: int, why: Skipped, file: File | None = None) -> None:
+        """The file has no text for us, and says why."""
+        self._mark(ticket, "folder" if file is not None and file.is_folder else "skipped", why, None, file)
+
+    def _mark(
+        self, ticket: int, state: str, why: DrivestreamError, seconds: float | None, file: File | None = None
+    ) -> None:
+        def story(tx: Transaction) -> None:
+            _hold(tx)
+            if file is not None:
+                tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
+            marked = tx.row(
+                "mark_file",
+                file_id=self.file_id,
+                ticket=ticket,
+                state=state,
+                code=why.code,
+                reason=why.reason,
+                retry_after=seconds,
+            )
+            if marked and state != "folder":
+                tx.run("note_event", file_id=self.file_id, event=state, detail=why.reason)
+
+        self._database.run_transaction(self.user_id, story)
+
+    def claim(self, ticket: int, file: File, changed: FileChanged) -> Job | None:
+        """Record what Drive said and take the job, or None when there is nothing (more) to do."""
+        name = job_id(self.user_id, self.file_id, file.content_key, self._config.pipeline_version)
+        asked = changed.reason in (_REASON.ASKED, _REASON.WAITED)
+
+        def story(tx: Transaction) -> Job | None:
+            _hold(tx)
+            answer = tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
+            if answer is None:
+                raise Superseded("Somebody asked Drive about this file after us.")
+            if tx.row("restore_job", job_id=name, file_id=self.file_id, ticket=ticket):
+                if answer["state"] == "deleted":
+                    tx.run("note_event", file_id=self.file_id, event="restored", detail=None)
+                return None
+            if answer["state"] == "skipped" and str(answer["wanted_job"]) == name and not asked:
+                return None
+            if changed.job_id and changed.job_id != name:
+                log.event("the file changed between two lives", job_id=changed.job_id)
+            tx.row("want_job", job_id=name, file_id=self.file_id, ticket=ticket)
+            claimed = tx.row(
+                "claim_job",
+                job_id=name,
+                file_id=self.file_id,
+                content_key=file.content_key,
+                revision=file.head_revision_id or "",
+                pipeline_version=self._config.pipeline_version,
+                lane="backfill" if changed.reason == _REASON.LISTED else "fresh",
+                lease_seconds=self._config.lease_seconds,
+                epoch=changed.epoch if changed.job_id == name else 0,
+            )
+            if claimed is None:
+                return None
+            if claimed["attempts"] == 1:
+                tx.run("note_event", file_id=self.file_id, event="reading", detail=None)
+            point = claimed["checkpoint"] or {}
+            return Job(
+                name, int(claimed["epoch"]), point.get("next_index", 0), point.get("after"), point.get("bytes", 0)
+            )
+
+        return self._database.run_transaction(self.user_id, story)
+
+    @contextmanager
+    def lease(self, job: Job) -> Iterator[Lease]:
+        """Hold the job while the block runs, and no longer than a life may last."""
+        lease, done = Lease(), threading.Event()
+        ends = time.monotonic() + self._config.life_seconds * 1.1
+
+        def renew() -> None:
+            while not done.wait(self._config.lease_seconds / 3) and time.monotonic() < ends:
+                if not self.fenced("keep_streaming", job):
+                    return lease.lose()
+            return None
+
+        def renewing() -> None:
+            try:
+                renew()
+            except DrivestreamError as error:
+                # The next fenced write finds out by itself whether the lease still stands.
+                log.event("lease not renewed", "WARNING", code=error.code, job_id=job.job_id)
+
+        thread = threading.Thread(target=renewing, name=f"lease-{job.job_id[:8]}", daemon=True)
+        thread.start()
+        try:
+            yield lease
+        finally:
+            done.set()
+            thread.join(timeout=30)
+
+    def fenced(self, statement: str, job: Job, **fields: Any) -> bool:
+        """One write of the holder's. False when the epoch is stale or the job is not wanted any more."""
+        if statement in ("keep_streaming", "save_checkpoint"):
+            fields["lease_seconds"] = self._config.lease_seconds
+
+        def story(tx: Transaction) -> bool:
+            _hold(tx)
+            return tx.row(statement, job_id=job.job_id, epoch=job.epoch, **fields) is not None
+
+        return self._database.run_transaction(self.user_id, story)
+
+    def finish(self, job: Job, file: File, source: DriveSource, chunks: int, bytes_read: int, cut: str | None) -> None:
+        """The file is read to its end. Whoever is last, we or the last chunk, shows it."""
+
+        def story(tx: Transaction) -> None:
+            _hold(tx)
+            finished = tx.row(
+                "finish_streaming",
+                job_id=job.job_id,
+                epoch=job.epoch,
+                expected_chunks=chunks,
+                bytes_read=bytes_read,
+                integrity=source.integrity,
+                truncated_at=cut,
+            )
+            if finished is None:
+                raise Superseded("Another life reads this file now.")
+            tx.run("note_event", file_id=self.file_id, event="read", detail=f"{bytes_read} bytes, {chunks} chunks")
+            tx.row("finish_job", job_id=job.job_id)
+            self._account(tx, file, source, "ok")
+
+        self._database.run_transaction(self.user_id, story)
+
+    def end(self, job: Job, file: File, source: DriveSource | None, why: DrivestreamError) -> None:
+        """The file ends, or waits, without its text."""
+        waiting = isinstance(why, (LongWait, ReconnectNeeded))
+        state = "waiting" if waiting else "skipped"
+        seconds = (getattr(why, "retry_after", None) or LONG_WAIT_SECONDS) if isinstance(why, LongWait) else None
+
+        def story(tx: Transaction) -> None:
+            _hold(tx)
+            read = source.bytes_read if source else 0
+            ended = tx.row(
+                "end_job",
+                job_id=job.job_id,
+                epoch=job.epoch,
+                state=state,
+                code=why.code,
+                reason=why.reason,
+                retry_after=seconds,
+                bytes_read=read,
+            )
+            if ended:
+                tx.run("note_event", file_id=self.file_id, event=state, detail=why.reason)
+            if source is not None:
+                self._account(tx, file, source, why.code)
+
+        self._database.run_transaction(self.user_id, story)
+
+    def _account(self, tx: Transaction, file: File, source: DriveSource, outcome: str) -> None:
+        tx.run(
+            "note_audit",
+            action="read",
+            file_id=self.file_id,
+            revision=file.head_revision_id or file.content_key,
+            bytes=source.bytes_read,
+            why="content changed",
+            outcome=outcome,
+        )
+        tx.run(
+            "add_cost",
+            file_id=self.file_id,
+            drive_units=5 + 200 * source.requests,
+            drive_bytes=source.bytes_read,
+            ocr_pages=0,
+            embedded_tokens=0,
+            model_tokens=0,
+        )
+
+
+class Life:
+    """One life of reading one file: until its end, or until the clock says to hand over."""
+
+    def __init__(self, config: Settings, files: Files, drive: Drive, file: File, job: Job, lease: Lease) -> None:
+        self._config = config
+        self._files = files
+        self._drive = drive
+        self._file = file
+        self._job = job
+        self._lease = lease
+        self._outbox = Outbox(config)
+        self._ends = time.monotonic() + config.life_seconds
+        self._next_index = job.next_index
+        self._unsaved = 0
+
+    def read(self) -> None:
+        """Publish what is left of the file. Every ending is a state with a reason, or another life."""
+        source: DriveSource | None = None
+        try:
+            source = self._open()
+            self._publish(source)
+        except FileGone:
+            # Gone while it was being read: another look at Drive settles it.
+            self._look_again()
+        except (Skipped, LongWait, ReconnectNeeded) as why:
+            self._files.end(self._job, self._file, source, why)
+        finally:
+            if source is not None:
+                source.close()
+
+    def _open(self) -> DriveSource:
+        mime_type = export_of(self._file)
+        return self._drive.export(self._file, mime_type) if mime_type else self._drive.open(self._file)
+
+    def _publish(self, source: DriveSource) -> None:
+        limits = Limits.of(self._config)
+        parts = read(source, limits, self._job.after)
+        after, cut = self._job.after, None
+        for chunk in pack(parts, first_index=self._job.next_index):
+            self._lease.check()
+            message = file_chunk(chunk, self._job.job_id, self._files.user_id, self._file)
+            self._unsaved += self._outbox.publish(FILE_CHUNKS, message)
+            self._next_index, after, cut = chunk.index + 1, dict(chunk.after), chunk.truncated or cut
+            if self._unsaved >= self._config.window_bytes or time.monotonic() > self._ends:
+                self._save(source, after)
+            if time.monotonic() > self._ends:
+                return self._hand_over()
+        self._outbox.confirm()
+        self._lease.check()
+        if source.integrity != "checksum" and self._drive.file(self._file.id).content_key != self._file.content_key:
+            return self._look_again()
+        self._files.finish(self._job, self._file, source, self._next_index, self._bytes(source), cut)
+        return None
+
+    def _save(self, source: DriveSource, after: dict[str, Any] | None) -> None:
+        self._outbox.confirm()
+        point = {"next_index": self._next_index, "after": after, "bytes": self._bytes(source)}
+        if not self._files.fenced(
+            "save_checkpoint", self._job, checkpoint=json.dumps(point), bytes_read=self._bytes(source)
+        ):
+            raise Superseded("Another life reads this file now, or a newer revision is wanted.")
+        self._unsaved = 0
+
+    def _bytes(self, source: DriveSource) -> int:
+        return self._job.bytes_before + source.bytes_read
+
+    def _hand_over(self) -> None:
+        """Publish the next life: job and epoch only. Whoever claims it goes on from the checkpoint."""
+        self._say(
+            FileChanged(
+                user_id=self._files.user_id,
+                file_id=self._file.id,
+                reason=_REASON.CONTINUED,
+                job_id=self._job.job_id,
+                epoch=self._job.epoch,
+            )
+        )
+        log.event("handed over", job_id=self._job.job_id, next_index=self._next_index)
+
+    def _look_again(self) -> None:
+        """The file changed under us: this job is dropped and the new revision is begun."""
+        self._say(FileChanged(user_id=self._files.user_id, file_id=self._file.id, reason=_REASON.CHANGED))
+        log.event("changed while being read", job_id=self._job.job_id)
+
+    def _say(self, changed: FileChanged) -> None:
+        self._outbox.publish(FILE_CHANGES, changed)
+        self._outbox.confirm()
+
+
+def _hold(tx: Transaction) -> None:
+    """The first step of every transaction that writes: a person who is being erased is not written for."""
+    person = tx.row("hold_person")
+    if person is None or person["status"] == "erasing":
+        raise Rejected("The person has disconnected.", code="not_connected")
+
+
+@cache
+def database() -> Database:
+    """Files, jobs and the audit log."""
+    return Database(settings(), "drivestream_worker")
+
+
+@cache
+def access() -> Access:
+    """Drives of people."""
+    return Access(settings(), database())
