@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
@@ -79,6 +79,12 @@ def sqlstate(error: BaseException) -> str:
     return str(known.get("C", "")) if isinstance(known, dict) else ""
 
 
+def _raise(ours: Exception, theirs: Exception) -> NoReturn:
+    if ours is theirs:
+        raise theirs
+    raise ours from theirs
+
+
 def _message(error: Exception) -> str:
     known = error.args[0] if error.args else ""
     return str(known.get("M", "")) if isinstance(known, dict) else str(known)
@@ -105,7 +111,7 @@ def connect(settings: Settings) -> Connection:
     except (InterfaceError, OSError) as error:
         raise Unavailable("The database cannot be reached.", retry_after=5.0, code="database_away") from error
     except DatabaseError as error:
-        raise classify(error) from error
+        _raise(classify(error), error)
     # A server that is gone without a word is noticed a little after it should have given up by itself.
     connection._usock.settimeout(settings.statement_timeout_seconds + CONNECT_SECONDS)
     return connection
@@ -318,7 +324,7 @@ class Database:
             link.close()
             self._pool.release()
             if isinstance(error, InterfaceError | OSError | DatabaseError):
-                raise classify(error) from error
+                _raise(classify(error), error)
             raise
         return link
 
@@ -345,21 +351,18 @@ class Transaction:
         return max(0, int(self._execute(query(name), parameters).row_count))
 
     def copy_binary(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> int:
-        """Create the temporary table `table`, gone at the end of this transaction, and load the rows into it.
+        """Load the rows into a temporary table that a named query of this transaction has made (ON COMMIT DROP).
 
         `columns` says name and type, in the order of each row's values: uuid, int4, int8, float4, bool, text, bytea,
         jsonb (any Python value), timestamptz (with a time zone), halfvec (a sequence of numbers). None is NULL.
-        Rows are streamed. Returns how many there were. A named query then moves them to where they belong.
+        Rows are streamed. Returns how many there were. A named query then moves them to where they belong: COPY into
+        a table with row level security is refused.
         """
         pgcopy.check_types(columns.values())
-        target = identifier(table)
-        names = [identifier(name) for name in columns]
-        created = ", ".join(f"{name} {kind}" for name, kind in zip(names, columns.values(), strict=True))
-        connection = self._link.connection
-        self._wire(lambda: connection.execute_simple(f"CREATE TEMP TABLE {target} ({created}) ON COMMIT DROP"))
-        copy = f"COPY pg_temp.{target} ({', '.join(names)}) FROM STDIN (FORMAT binary)"
+        names = ", ".join(identifier(name) for name in columns)
+        copy = f"COPY pg_temp.{identifier(table)} ({names}) FROM STDIN (FORMAT binary)"
         stream = pgcopy.encode(list(columns.values()), rows)
-        context = self._wire(lambda: connection.execute_unnamed(copy, stream=stream))
+        context = self._wire(lambda: self._link.connection.execute_unnamed(copy, stream=stream))
         return max(0, int(context.row_count))
 
     def _execute(self, asked: Query, parameters: Mapping[str, Any]) -> Context:
@@ -379,11 +382,11 @@ class Transaction:
         except DatabaseError as error:
             self._failure = classify(error)
             self._link.broken |= isinstance(self._failure, Interrupted) and self._failure.code != "database_busy"
-            raise self._failure from error
+            _raise(self._failure, error)
         except (InterfaceError, OSError) as error:
             self._link.broken = True
             self._failure = classify(error)
-            raise self._failure from error
+            _raise(self._failure, error)
         except BaseException:
             self._link.broken = True
             raise
