@@ -1,0 +1,118 @@
+"""Connecting a person from the command line, and what the stack knows about people.
+
+`--yes` walks through the same pages as a browser: connect, Google's consent, the callback, the dashboard's sign-in.
+A Drive of somebody else's (`--drive`) has no consent page: its refresh token is sealed and kept as if it came from one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urljoin
+
+import requests
+
+from infra.local.errors import StackError
+from schemas.messages.sync_requested_pb2 import SyncRequested
+from shared.adapters.access import Access
+from shared.adapters.firestore import AccessTokens, Connections
+from shared.adapters.postgres import Database, Transaction
+from shared.adapters.pubsub import Outbox
+from shared.adapters.sealing import Seal
+from shared.adapters.secrets import Secrets
+from shared.config import Settings
+from shared.domain.errors import DrivestreamError
+from shared.domain.names import MY_DRIVE, SYNC_REQUESTS
+
+_SCOPE = "https://www.googleapis.com/auth/drive.readonly"
+
+
+def connected_people(settings: Settings) -> list[str]:
+    """User ids of everybody who is connected."""
+    with Database(settings, "drivestream_caretaker").transaction(None) as tx:
+        return [str(row["user_id"]) for row in tx.rows("active_people")]
+
+
+def connect_by_browser_pages(settings: Settings) -> str:
+    """Walk through the consent of the local Google, which grants at once. Returns the dashboard's session cookie."""
+    browser = requests.Session()
+    browser.trust_env = False
+    address = settings.connect_url + "/connect"
+    for _ in range(6):
+        answer = browser.get(address, allow_redirects=False, timeout=60)
+        if answer.status_code not in (302, 303):
+            break
+        address = urljoin(address, answer.headers["Location"])
+        if "session" in browser.cookies:
+            return str(browser.cookies["session"])
+    raise StackError(f"The consent did not end in a session: {answer.status_code} {answer.text[:200]}")
+
+
+def connect_by_refresh_token(settings: Settings, refresh_token: str) -> str:
+    """Connect the person behind a refresh token of another Drive. Returns the user id."""
+    database = Database(settings, "drivestream_worker")
+    subject = "outside:" + hashlib.sha256(f"{settings.drive_endpoint}\n{refresh_token}".encode()).hexdigest()[:32]
+    row = database.run_transaction(
+        None, lambda tx: tx.row("connect_person", sub=subject, email="", name=settings.drive_endpoint)
+    )
+    assert row is not None  # noqa: S101 - the function returns one row
+    user_id = str(row["user_id"])
+    vault = Secrets(settings)
+    seal = Seal(lambda: vault.get(settings.token_keys_secret))
+
+    def story(tx: Transaction) -> None:
+        known = tx.row("grant_of_person")
+        if known is None or seal.open(user_id, known["refresh_token_sealed"]) != refresh_token:
+            tx.row("save_grant", sealed=seal.seal(user_id, refresh_token), scopes=[_SCOPE])
+        tx.row("reactivate_person")
+        tx.rows("resume_waiting")
+
+    database.run_transaction(user_id, story)
+    Connections(settings).open(user_id)
+    AccessTokens(settings).forget(user_id)
+    try:
+        Access(settings, database).drive(user_id).start_page_token(MY_DRIVE)
+    except DrivestreamError as error:
+        raise StackError(f"The Drive at {settings.drive_endpoint} cannot be used: {error.reason}") from error
+    outbox = Outbox(settings)
+    outbox.publish(
+        SYNC_REQUESTS, SyncRequested(user_id=user_id, corpus=MY_DRIVE, reason=SyncRequested.Reason.CONNECTED)
+    )
+    outbox.confirm()
+    return user_id
+
+
+def sign_in(settings: Settings, user_id: str) -> str:
+    """A dashboard session for a person of this machine, by the same one-time code that the consent ends with."""
+    code = secrets.token_urlsafe(32)
+    Database(settings, "drivestream_worker").run_transaction(
+        user_id,
+        lambda tx: tx.run("offer_signin", code_hash=hashlib.sha256(code.encode()).digest(), seconds=60.0),
+    )
+    answer = requests.get(
+        f"{settings.dashboard_url}/signin", params={"code": code}, allow_redirects=False, timeout=60
+    )
+    session = answer.cookies.get("session")
+    if session is None:
+        raise StackError(f"The dashboard did not sign in: {answer.status_code} {answer.text[:200]}")
+    return session
+
+
+def keep_session(data: Path, session: str) -> Path:
+    """Write the cookie where a script of the same user finds it: `curl -b "$(cat DATA/session)" ...`."""
+    path = data / "session"
+    with open(path, "w", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
+        file.write(f"session={session}\n")
+    return path
+
+
+def kept_session(data: Path, settings: Settings) -> str | None:
+    """The session of the last start, if the dashboard still knows it."""
+    try:
+        session = (data / "session").read_text().strip().removeprefix("session=")
+    except OSError:
+        return None
+    answer = requests.get(f"{settings.dashboard_url}/api/status", cookies={"session": session}, timeout=60)
+    return session if answer.status_code == 200 else None
