@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +141,7 @@ class Download:
         self._framed = True
         self._window: memoryview | None = None
 
-    def windows(self, start: int = 0, tail: str = "") -> Iterator[memoryview]:
+    def windows(self, start: int = 0, tail: str = "") -> Generator[memoryview, None, None]:
         """The bytes from `start` in windows of `settings.window_bytes`, all of them in one buffer.
 
         A window is valid until the next one is asked for. `tail` is what `tail()` said when an earlier life stopped

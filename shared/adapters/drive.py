@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -467,7 +467,7 @@ class DriveSource:
         """A short name for the content of the last window, for `windows` in a later life."""
         return self._download.tail()
 
-    def windows(self, start: int = 0, tail: str = "") -> Iterator[memoryview]:
+    def windows(self, start: int = 0, tail: str = "") -> Generator[memoryview, None, None]:
         """The bytes from `start`, a window at a time, each valid until the next one is asked for."""
         if self._held is not None:
             step = self._settings.window_bytes
@@ -532,8 +532,6 @@ class _Http:
     def request(
         self, uri: str, method: str = "GET", body: str | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[Any, bytes]:
-        from httplib2 import Response
-
         wanted = {name: value for name, value in (headers or {}).items() if name.lower() != "content-length"}
         if wanted.pop("x-http-method-override", None) == "GET":
             # Above 2 KB googleapiclient turns a GET into a form; page tokens get there, and every server takes them.
@@ -541,7 +539,7 @@ class _Http:
             wanted.pop("content-type", None)
         content = body.encode() if isinstance(body, str) else body
         answer = self._client.call(method, uri, headers=wanted, body=content)
-        return Response({"status": str(answer.status)}), answer.body
+        return answer, answer.body  # of httplib2's response only the status is looked at
 
 
 @cache

@@ -140,8 +140,8 @@ def verify_id_token(settings: Settings, id_token: str, audience: str, nonce: str
         raise OAuthMisconfigured("No audience is set, so no id token can be accepted.")
     certs = _certs(settings.oauth_certs_url)
     try:
-        key_id = jwt.decode_header(id_token).get("kid")
-        claims: dict[str, Any] = jwt.decode(
+        key_id = jwt.decode_header(id_token).get("kid")  # type: ignore[no-untyped-call]
+        claims: dict[str, Any] = jwt.decode(  # type: ignore[no-untyped-call]
             id_token, certs=certs.get(settings, key_id), audience=audience, clock_skew_in_seconds=_CLOCK_SKEW
         )
     except (ValueError, TypeError, AttributeError, exceptions.GoogleAuthError) as error:
@@ -226,9 +226,7 @@ def _classify(answer: Answer) -> Exception:
         return ReconnectNeeded(_ENDED[code], code=code)
     # Only words that OAuth knows are repeated: an answer may quote what it was sent.
     said = code if code in _OURS else f"status {answer.status}"
-    return OAuthMisconfigured(
-        f"Google does not accept this app's own sign-in ({said}). Check client id, secret, address."
-    )
+    return OAuthMisconfigured(f"Google does not accept this app itself ({said}). Check its id, secret and address.")
 
 
 _PASSING = frozenset({"internal_failure", "server_error", "temporarily_unavailable"})
