@@ -29,7 +29,7 @@ _NAME = re.compile(r"projects/([a-z0-9-]{1,63})/secrets/([A-Za-z0-9_-]{1,255})")
 
 
 class SecretManagerServer:
-    """Secrets on loopback, kept in `data`. Counts `calls`; `faults` orders failures and delays."""
+    """Secrets on loopback, kept in `data`. Counts `calls`; `faults` knows the garble `damaged`."""
 
     def __init__(self, data: Path, *, project: str = "drivestream-local") -> None:
         self.faults = Faults()
@@ -73,6 +73,7 @@ class SecretManagerServer:
         full = name if "/" in name else f"projects/{self._project}/secrets/{name}"
         directory = self._directory(full)
         with self._writing:
+            _private_directory(directory.parent)
             _private_directory(directory)
             versions = _versions(directory)
             if versions and (directory / str(versions[-1])).read_bytes() == value:
@@ -103,6 +104,8 @@ class SecretManagerServer:
                 content = answer(dict(request.path_params), dict(request.query_params), body)
             except Refusal as refusal:
                 return refusal.response()
+            if fault.get("garble") == "damaged":
+                content["payload"]["dataCrc32c"] = "1"
             return await delayed(fault, JSONResponse(content))
 
         return door
@@ -113,6 +116,7 @@ class SecretManagerServer:
         directory = self._directory(name)
         if directory.exists():
             raise Refusal("ALREADY_EXISTS", f"Secret [{name}] already exists.")
+        _private_directory(directory.parent)
         _private_directory(directory)
         return {"name": name, "replication": {"automatic": {}}}
 

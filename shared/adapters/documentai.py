@@ -1,0 +1,112 @@
+"""Document AI: small PDFs and pictures → the text of each page."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from google.auth.credentials import Credentials
+
+from shared.adapters.google_calls import InvalidArgument, classified, patiently
+from shared.config import Settings
+from shared.domain.errors import Skipped
+
+if TYPE_CHECKING:
+    from google.cloud.documentai_v1 import DocumentProcessorServiceClient
+
+SERVICE = "Document AI"
+FIELDS = "text,pages.pageNumber,pages.layout.textAnchor"
+# Fifteen dense pages take far longer than one small request.
+TIMEOUT_FACTOR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizedPage:
+    """The text of one page; `number` counts from 1 within the document that was sent."""
+
+    number: int
+    text: str
+
+
+class Recognition(list[RecognizedPage]):
+    """The pages of one document, in order; all of them are billed, also those without text."""
+
+    @property
+    def pages_billed(self) -> int:
+        """How many pages this call costs."""
+        return len(self)
+
+
+class TooManyPages(Skipped):
+    """More pages than one request may have: split the document and send its halves."""
+
+    code = "page_limit"
+
+
+class Recognizer:
+    """Recognises text by the processor of the settings. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, *, credentials: Credentials | None = None) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._client: DocumentProcessorServiceClient | None = None
+        self._making = threading.Lock()
+
+    def recognize(self, content: bytes, mime_type: str) -> Recognition:
+        """Every page of a PDF (at most 15 pages) or a picture, 40 MB at most.
+
+        Raises `TooManyPages`, `Skipped` where the document is broken or cannot be recognised here, `LongWait` where
+        the quota is used up, `Unavailable` where the service does not answer.
+        """
+        if not content:
+            raise Skipped("There is nothing to recognise: the picture is empty.", code="broken")
+        try:
+            document = patiently(
+                lambda: self._process(content, mime_type), base_seconds=self._settings.retry_base_seconds
+            )
+        except InvalidArgument as error:
+            raise _refused(error) from error
+        return Recognition(_pages(document))
+
+    def _process(self, content: bytes, mime_type: str) -> Any:
+        client = self._made()
+        request = {
+            "name": self._settings.documentai_processor,
+            "raw_document": {"content": content, "mime_type": mime_type},
+            "field_mask": FIELDS,
+            "skip_human_review": True,
+        }
+        with classified(SERVICE):
+            timeout = TIMEOUT_FACTOR * self._settings.http_timeout_seconds
+            return client.process_document(request=request, timeout=timeout, retry=None).document
+
+    def _made(self) -> DocumentProcessorServiceClient:
+        with self._making:
+            if self._client is None:
+                from google.api_core.client_options import ClientOptions
+                from google.cloud.documentai_v1 import DocumentProcessorServiceClient
+
+                self._client = DocumentProcessorServiceClient(
+                    credentials=self._credentials,
+                    transport="rest",
+                    client_options=ClientOptions(api_endpoint=self._settings.documentai_endpoint),
+                )
+            return self._client
+
+
+def _refused(error: InvalidArgument) -> Skipped:
+    """Terminal, each: the same document would be refused again."""
+    if error.detail == "PAGE_LIMIT_EXCEEDED":
+        return TooManyPages(f"{SERVICE} takes fewer pages at a time: {error.reason}")
+    if error.status == "FAILED_PRECONDITION":
+        return Skipped(error.reason, code="ocr_missing")
+    return Skipped(f"The pages cannot be recognised: {error.reason}", code="broken")
+
+
+def _pages(document: Any) -> Iterable[RecognizedPage]:
+    for position, page in enumerate(document.pages, 1):
+        segments = page.layout.text_anchor.text_segments
+        text = "".join(document.text[int(one.start_index) : int(one.end_index)] for one in segments)
+        yield RecognizedPage(page.page_number or position, text.strip())

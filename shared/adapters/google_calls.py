@@ -1,0 +1,136 @@
+"""One reading of what Google's REST doors answer when they refuse, and one way to be patient with them.
+
+`classified` turns every refusal and every broken connection into our errors; `patiently` repeats what may pass, inside
+a budget. Nothing here knows a service; what an invalid argument means is for the service's own adapter to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from json import JSONDecodeError
+from typing import Any, TypeVar
+
+import requests
+import tenacity
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.exceptions import GoogleAuthError
+from google.protobuf.json_format import ParseError
+
+from shared.domain.errors import LongWait, Rejected, Unavailable
+
+T = TypeVar("T")
+
+CLOUD_PLATFORM = ["https://www.googleapis.com/auth/cloud-platform"]
+# In units of the base delay: a call is repeated for about a minute, then the work is put down as waiting.
+BUDGET_DELAYS = 60
+LONGEST_DELAYS = 16
+WAITING_DELAYS = 120
+
+
+class InvalidArgument(Rejected):
+    """Google understood the request and will never accept it. `status` is google.rpc's (INVALID_ARGUMENT or
+    FAILED_PRECONDITION), `detail` its own reason such as PAGE_LIMIT_EXCEEDED, where it gives one."""
+
+    code = "invalid_argument"
+
+    def __init__(self, reason: str, *, status: str = "INVALID_ARGUMENT", detail: str = "") -> None:
+        super().__init__(reason)
+        self.status, self.detail = status, detail
+
+
+class BadAnswer(Unavailable):
+    """The service said yes and sent something that cannot be used."""
+
+    code = "bad_answer"
+
+
+@contextmanager
+def classified(service: str) -> Iterator[None]:
+    """Raise our errors for Google's: the body is one call to `service`, a name for people."""
+    try:
+        yield
+    except GoogleAPICallError as error:
+        response = getattr(error, "response", None)
+        if isinstance(response, requests.Response):
+            raise refusal(service, response) from error
+        raise Unavailable(f"{service} did not answer as expected; it will be tried again.") from error
+    except (ParseError, JSONDecodeError) as error:
+        raise BadAnswer(f"{service} sent an answer that cannot be read.") from error
+    except requests.RequestException as error:
+        raise Unavailable(f"{service} could not be reached in time; it will be tried again.") from error
+    except GoogleAuthError as error:
+        raise Unavailable(f"Google gave no access token for {service}; it will be tried again.") from error
+
+
+def refusal(service: str, response: requests.Response) -> Rejected | Unavailable:
+    """The error that a response other than 2xx stands for."""
+    error = _error_of(response)
+    status, message = str(error.get("status", "")), str(error.get("message", ""))[:500]
+    details = [detail for detail in error.get("details") or [] if isinstance(detail, dict)]
+    if response.status_code == 400:
+        detail = next((str(one["reason"]) for one in details if one.get("reason")), "")
+        return InvalidArgument(message or f"{service} refused the request.", status=status, detail=detail)
+    retry_after = _retry_after(response, details)
+    if response.status_code == 429:
+        return Unavailable(f"{service} is over its quota for now.", retry_after=retry_after, code="quota")
+    if response.status_code in {401, 403, 404}:
+        return Unavailable(f"{service} refuses this installation: {message}", code="refused")
+    return Unavailable(f"{service} is not available for now.", retry_after=retry_after)
+
+
+def patiently(call: Callable[[], T], *, base_seconds: float) -> T:
+    """`call`, repeated with growing pauses while it is `Unavailable`, for at most sixty times `base_seconds`.
+
+    A bad answer is asked for once more only. Raises `LongWait` where the quota is still used up at the end, or where
+    the service names a pause beyond the budget, and the last `Unavailable` otherwise.
+    """
+    budget = BUDGET_DELAYS * base_seconds
+    growing = tenacity.wait_exponential_jitter(
+        initial=base_seconds, max=LONGEST_DELAYS * base_seconds, jitter=base_seconds
+    )
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        asked = getattr(_failure(state), "retry_after", None)
+        return max(asked or 0.0, growing(state))
+
+    def worth_repeating(state: tenacity.RetryCallState) -> bool:
+        failure = _failure(state)
+        if not isinstance(failure, Unavailable) or isinstance(failure, LongWait) or failure.code == "refused":
+            return False
+        return not isinstance(failure, BadAnswer) or state.attempt_number < 2
+
+    try:
+        return tenacity.Retrying(
+            retry=worth_repeating, wait=pause, stop=tenacity.stop_before_delay(budget), reraise=True
+        )(call)
+    except Unavailable as failure:
+        if failure.code != "quota":
+            raise
+        wait = max(failure.retry_after or 0.0, WAITING_DELAYS * base_seconds)
+        raise LongWait(failure.reason, retry_after=wait, code="quota") from failure
+
+
+def _failure(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _error_of(response: requests.Response) -> dict[str, Any]:
+    try:
+        payload = response.json()
+    except ValueError:
+        return {}
+    error = payload.get("error") if isinstance(payload, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _retry_after(response: requests.Response, details: list[dict[str, Any]]) -> float | None:
+    """Seconds, from the header or from google.rpc.RetryInfo."""
+    said = [response.headers.get("Retry-After", "")]
+    said += [str(detail.get("retryDelay", "")).removesuffix("s") for detail in details]
+    for seconds in said:
+        try:
+            return max(0.0, float(seconds))
+        except ValueError:
+            continue
+    return None
