@@ -8,7 +8,7 @@ several lives gives the same parts as one read in a single life.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 State = Mapping[str, Any]
@@ -35,6 +35,21 @@ class Locator:
     def as_json(self) -> dict[str, Any]:
         """The set fields only, as stored in Postgres and answered by the API."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def through(self, last: Locator) -> Locator:
+        """The place from the beginning of this one to the end of `last`; what the two do not share is left out."""
+        return replace(
+            self,
+            byte_end=last.byte_end,
+            line_last=last.line_last,
+            page_last=last.page_last,
+            row_last=last.row_last if self.sheet == last.sheet else None,
+            sheet=self.sheet if self.sheet == last.sheet else None,
+            row_first=self.row_first if self.sheet == last.sheet else None,
+            slide=self.slide if self.slide == last.slide else None,
+            heading=self.heading if self.heading == last.heading else None,
+            part=self.part if self.part == last.part else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

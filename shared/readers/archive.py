@@ -1,0 +1,240 @@
+"""Containers made of a zip and XML, read with every bound counted and nothing extracted.
+
+Order of defence: the directory's declared size, each entry's method and encryption, inflation counted as it happens
+(in all, and against the packed size), XML without a DTD, its depth, and the size of one unfinished tag.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import xml.parsers.expat as expat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from shared.domain.errors import Skipped
+from shared.readers.limits import KIB, MIB, Limits, amount
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError, RuntimeError)
+_FEED = 64 * KIB
+_TAG = 8 * MIB  # an unfinished tag that is longer is an attack, not a document
+_DIRECTORY = 16 * MIB
+
+T = TypeVar("T")
+
+
+def broken(what: str) -> Skipped:
+    """The reason for a file that is not what it says, or only a piece of it."""
+    return Skipped(f"The file is damaged or incomplete: {what}.", code="broken")
+
+
+def too_deep(bound: int) -> Skipped:
+    """The reason for a document that is nested as no person nests."""
+    return Skipped(f"The document nests more than {bound} levels deep, the bound for safe reading.", code="too_deep")
+
+
+class Archive:
+    """A zip, entry by entry. Close it when done; it closes the file it was given."""
+
+    def __init__(self, file: io.RawIOBase, limits: Limits) -> None:
+        self._limits = limits
+        self._inflated = 0
+        self._file = io.BufferedReader(file, _FEED)
+        try:
+            self._check_directory()
+            self._zip = zipfile.ZipFile(self._file)
+        except _BROKEN as fault:
+            self._file.close()
+            raise broken("its table of contents cannot be read") from fault
+        except Skipped:
+            self._file.close()
+            raise
+        self.names = {info.filename for info in self._zip.infolist()}
+
+    def close(self) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def size(self, name: str) -> int:
+        """What the entry says it unpacks to; nothing to rely on."""
+        return self._zip.getinfo(name).file_size
+
+    def feed(self, name: str) -> Iterator[bytes]:
+        """The unpacked bytes of an entry, 64 KiB at a time, counted against the bounds."""
+        info = self._zip.getinfo(name)
+        if info.flag_bits & 1:
+            raise Skipped("The file is protected with a password.", code="encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise broken("it is packed in a way that such documents never are")
+        count = 0
+        try:
+            with self._zip.open(info) as entry:
+                while piece := entry.read(_FEED):
+                    count += len(piece)
+                    self.inflated(len(piece), count, info.compress_size)
+                    yield piece
+        except _BROKEN as fault:
+            raise broken(f"its part {name[:100]} cannot be unpacked") from fault
+
+    def inflated(self, more: int, entry: int, packed: int) -> None:
+        """Count bytes that came out of an entry; beyond a bound, `Skipped`."""
+        limits = self._limits
+        self._inflated += more
+        if self._inflated > limits.inflated_bytes:
+            raise Skipped(
+                f"The file unpacks to more than {amount(limits.inflated_bytes)}, the bound for one file.",
+                code="inflates_too_much",
+            )
+        if entry > limits.ratio_from and entry > limits.ratio * max(packed, 1):
+            raise Skipped(
+                f"A part of the file unpacks to more than {limits.ratio} times its size, as only a zip bomb does.",
+                code="zip_bomb",
+            )
+
+    def held(self, name: str) -> bytes:
+        """A whole entry, up to the bound for what must be held."""
+        pieces, size = [], 0
+        for piece in self.feed(name):
+            size += len(piece)
+            if size > min(self._limits.held_bytes, 16 * MIB):
+                raise Skipped(f"The part {name[:100]} of the file is too large to be held.", code="part_too_large")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def packed(self, name: str) -> tuple[io.BufferedIOBase, int, zipfile.ZipInfo]:
+        """The file, the offset of an entry's packed bytes in it, and the entry: for reading from its middle."""
+        info = self._zip.getinfo(name)
+        self._file.seek(info.header_offset)
+        header = self._file.read(30)
+        if len(header) < 30 or header[:4] != b"PK\x03\x04" or info.flag_bits & 1:
+            raise broken(f"its part {name[:100]} cannot be found")
+        name_length, extra_length = struct.unpack("<26xHH", header)
+        return self._file, info.header_offset + 30 + name_length + extra_length, info
+
+    def xml(self, name: str, handler: Handler[T]) -> Iterator[T]:
+        """Parse an entry and give what the handler puts out, as it comes."""
+        return parse(self.feed(name), handler, self._limits, name)
+
+    def _check_directory(self) -> None:
+        """Refuse a huge directory before zipfile loads it whole."""
+        end = self._file.seek(0, io.SEEK_END)
+        self._file.seek(max(0, end - 66_000))
+        tail = self._file.read(66_000)
+        at = tail.rfind(b"PK\x05\x06")
+        if at < 0 or len(tail) < at + 22:
+            raise zipfile.BadZipFile
+        entries, size = struct.unpack_from("<10xHL", tail, at)
+        if entries == 0xFFFF or size == 0xFFFFFFFF:
+            wide = tail.rfind(b"PK\x06\x06", 0, at)
+            if wide < 0:
+                raise zipfile.BadZipFile
+            entries, size = struct.unpack_from("<32xQQ", tail, wide)
+        if entries > self._limits.parts or size > _DIRECTORY:
+            raise Skipped(
+                f"The file holds more than {self._limits.parts:,} parts, the bound for one file.", code="too_many_parts"
+            )
+
+
+class Handler(Generic[T]):
+    """Hears the elements of an XML part, without their prefixes, and puts what it makes of them in `out`."""
+
+    def __init__(self) -> None:
+        self.out: list[T] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """An element begins. Attributes keep their prefixes."""
+
+    def end(self, name: str) -> None:
+        """An element ends."""
+
+    def text(self, text: str) -> None:
+        """Text, in pieces."""
+
+
+def parse(pieces: Iterator[bytes], handler: Handler[T], limits: Limits, name: str = "") -> Iterator[T]:
+    """Feed XML to a handler. No DTD, so no entities; bounded depth; bounded tags."""
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.buffer_size = _FEED
+    depth = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > limits.xml_depth:
+            raise too_deep(limits.xml_depth)
+        handler.start(tag[tag.find(":") + 1 :], attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        handler.end(tag[tag.find(":") + 1 :])
+
+    def doctype(*_: object) -> None:
+        raise Skipped("The document declares its own XML entities (a DTD), which is not safe to read.", code="dtd")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = handler.text
+    parser.StartDoctypeDeclHandler = doctype
+    fed = 0
+    try:
+        for piece in pieces:
+            fed += len(piece)
+            parser.Parse(piece, False)
+            if fed - parser.CurrentByteIndex > _TAG:
+                raise Skipped(f"The document has a tag of more than {amount(_TAG)}.", code="tag_too_long")
+            if handler.out:
+                yield from handler.out
+                handler.out.clear()
+        parser.Parse(b"", True)
+    except expat.ExpatError as fault:
+        # What stands before the damage has been read; give it, so that a useful beginning is kept.
+        yield from handler.out
+        handler.out.clear()
+        raise broken(f"its part {name[:100]} is not well-formed XML") from fault
+    yield from handler.out
+    handler.out.clear()
+
+
+class Relations(Handler[tuple[str, str, str]]):
+    """The relationships of a part: id, type's last word, target."""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "Relationship" and attributes.get("TargetMode") != "External":
+            kind = attributes.get("Type", "").rpartition("/")[2]
+            self.out.append((attributes.get("Id", ""), kind, attributes.get("Target", "")))
+
+
+def relations(archive: Archive, part: str) -> list[tuple[str, str, str]]:
+    """Id, kind and full name of the parts that `part` refers to; only those that exist."""
+    folder, _, name = part.rpartition("/")
+    rels = f"{folder}/_rels/{name}.rels".lstrip("/")
+    if rels not in archive.names:
+        return []
+    found = []
+    for identity, kind, target in archive.xml(rels, Relations()):
+        path = _resolved(folder, target)
+        if path in archive.names:
+            found.append((identity, kind, path))
+    return found
+
+
+def main_part(archive: Archive) -> str:
+    """The part that an Office document begins with."""
+    for _, kind, path in relations(archive, ""):
+        if kind == "officeDocument":
+            return path
+    raise broken("it does not say where its text begins")
+
+
+def _resolved(folder: str, target: str) -> str:
+    steps = [] if target.startswith("/") else [step for step in folder.split("/") if step]
+    for step in target.split("/"):
+        if step == "..":
+            del steps[-1:]
+        elif step not in ("", "."):
+            steps.append(step)
+    return "/".join(steps)

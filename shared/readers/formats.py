@@ -1,0 +1,326 @@
+"""The formats, one row each: what is read, by whom, and what a person is told where nothing is read.
+
+A new format is one function and one row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.domain.parts import Part, State
+from shared.readers.limits import Limits
+from shared.readers.markup import read_html
+from shared.readers.notebook import read_notebook
+from shared.readers.pdf import read_pdf
+from shared.readers.sheets import read_xlsx
+from shared.readers.slides import read_pptx
+from shared.readers.source import Source
+from shared.readers.table import read_table
+from shared.readers.text import read_markdown, read_plain
+from shared.readers.word import read_docx
+
+Reader = Callable[[Source, Limits, State], Iterator[Part]]
+Needs = Literal["stream", "seek", "child", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One kind of file. `docs/formats.md` is made of these rows.
+
+    `needs` says how it is read: as one stream, by seeking, in a child process, or not at all; then `how` is the
+    sentence that the person is shown, and `code` its stable name.
+    """
+
+    kind: str
+    title: str
+    extensions: str
+    mime_types: str
+    needs: Needs
+    read: Reader | None
+    locator: str
+    bound: str
+    how: str
+    code: str = "unsupported"
+
+
+def _text(kind: str, title: str, extensions: str, mime_types: str, how: str = "") -> Format:
+    how = how or "Decoded as it streams, cut at paragraphs, lines, sentences."
+    return Format(kind, title, extensions, mime_types, "stream", read_plain, "bytes, lines", "text", how)
+
+
+def _no(kind: str, title: str, extensions: str, mime_types: str, why: str, code: str = "unsupported") -> Format:
+    return Format(kind, title, extensions, mime_types, "nothing", None, "", "", why, code)
+
+
+_OCR = "its text needs recognition of pictures, which is not read yet."
+_CODE = (
+    "py pyi js mjs cjs ts tsx jsx java kt kts scala groovy c h cc cpp cxx hpp hh cs go rs rb php pl pm lua r jl swift "
+    "m mm sh bash zsh fish ps1 bat cmd sql hs lhs ml mli fs fsx clj cljs ex exs erl hrl elm dart vue svelte css scss "
+    "sass less graphql gql proto thrift tf tfvars hcl gradle cmake mk makefile dockerfile gitignore asm s f90 f for "
+    "pas vb vbs nim zig sol v sv vhd vhdl tcl awk sed el lisp scm rkt diff patch bzl bazel nix"
+)
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+
+FORMATS: tuple[Format, ...] = (
+    _text("text", "Plain text", "txt text asc nfo readme license changelog authors copying", "text/plain"),
+    Format(
+        "markdown",
+        "Markdown",
+        "md markdown mdown mkd mdx qmd rmd",
+        "text/markdown text/x-markdown",
+        "stream",
+        read_markdown,
+        "bytes, lines, headings",
+        "text",
+        "Decoded as it streams, cut at headings and paragraphs.",
+    ),
+    Format(
+        "csv",
+        "CSV table",
+        "csv tsv tab",
+        "text/csv text/tab-separated-values",
+        "stream",
+        read_table,
+        "bytes, lines, rows",
+        "text, one row",
+        "Decoded as it streams, cut behind whole rows.",
+    ),
+    _text(
+        "json", "JSON", "json jsonl ndjson geojson json5 jsonc har webmanifest", "application/json application/x-ndjson"
+    ),
+    _text(
+        "yaml",
+        "YAML, TOML, INI",
+        "yaml yml toml ini cfg conf properties env editorconfig",
+        "application/yaml text/yaml application/x-yaml application/toml",
+    ),
+    _text(
+        "xml",
+        "XML, SVG",
+        "xml xsd xsl xslt svg rss atom kml gpx plist xlf opml dtd",
+        "application/xml text/xml image/svg+xml application/rss+xml application/atom+xml",
+    ),
+    _text(
+        "code",
+        "Source code",
+        _CODE,
+        "text/javascript application/javascript application/x-sh text/x-python "
+        "text/x-script.python text/css application/sql",
+    ),
+    _text("log", "Log", "log out err trace", "text/x-log"),
+    _text(
+        "prose",
+        "TeX, reStructuredText, AsciiDoc, Org",
+        "tex latex bib rst adoc asciidoc org textile wiki",
+        "application/x-tex text/x-tex text/x-rst",
+    ),
+    _text("subtitles", "Subtitles", "srt vtt sbv ass", "application/x-subrip text/vtt"),
+    _text("card", "Calendar and contacts", "ics ical vcf vcard", "text/calendar text/vcard text/x-vcard"),
+    Format(
+        "html",
+        "Web page",
+        "html htm xhtml",
+        "text/html application/xhtml+xml",
+        "stream",
+        read_html,
+        "headings",
+        "text",
+        "Parsed as it streams; scripts and styles are left out.",
+    ),
+    Format(
+        "notebook",
+        "Jupyter notebook",
+        "ipynb",
+        "application/x-ipynb+json application/vnd.jupyter",
+        "stream",
+        read_notebook,
+        "cell",
+        "8 MB, a larger one is read as JSON",
+        "Cells in order, with the text they print.",
+    ),
+    Format(
+        "docx",
+        "Word document",
+        "docx docm dotx",
+        _OFFICE + "wordprocessingml.document " + _OFFICE + "wordprocessingml.template",
+        "seek",
+        read_docx,
+        "headings, or the name of the side text",
+        "unpacked bytes, ratio, XML depth",
+        "Unpacked and parsed as it streams: body, tables, notes, comments, headers, footers.",
+    ),
+    Format(
+        "xlsx",
+        "Excel workbook",
+        "xlsx xlsm xltx",
+        _OFFICE + "spreadsheetml.sheet application/vnd.ms-excel.sheet.macroEnabled.12",
+        "seek",
+        read_xlsx,
+        "sheet, rows",
+        "unpacked bytes, ratio, XML depth",
+        "Row by row; shared texts are reached through checkpoints of the unpacking.",
+    ),
+    Format(
+        "pptx",
+        "PowerPoint presentation",
+        "pptx pptm ppsx",
+        _OFFICE + "presentationml.presentation " + _OFFICE + "presentationml.slideshow",
+        "seek",
+        read_pptx,
+        "slide, notes",
+        "unpacked bytes, ratio, XML depth",
+        "Slide by slide in their order, each with its notes.",
+    ),
+    Format(
+        "pdf",
+        "PDF",
+        "pdf",
+        "application/pdf",
+        "child",
+        read_pdf,
+        "page",
+        "time and memory of the child process",
+        "Page by page in a child process; pages without text become small PDFs for recognition.",
+    ),
+    _no("locked", "Locked Office document", "", "", "The document is protected with a password.", "encrypted"),
+    _no(
+        "ole",
+        "Old Office document",
+        "doc xls ppt msg dot pps",
+        "application/msword application/vnd.ms-excel application/vnd.ms-powerpoint application/vnd.ms-outlook",
+        "An Office document of before 2007 is not read yet; saved as DOCX, XLSX or PPTX it can be.",
+    ),
+    _no(
+        "xlsb",
+        "Binary Excel workbook",
+        "xlsb",
+        "application/vnd.ms-excel.sheet.binary.macroEnabled.12",
+        "A binary Excel workbook is not read yet; saved as XLSX it can be.",
+    ),
+    _no(
+        "odf",
+        "OpenDocument",
+        "odt ods odp odg",
+        "application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.spreadsheet "
+        "application/vnd.oasis.opendocument.presentation",
+        "An OpenDocument file is not read yet.",
+    ),
+    _no("epub", "Electronic book", "epub", "application/epub+zip", "An EPUB book is not read yet."),
+    _no("rtf", "Rich text", "rtf", "application/rtf text/rtf", "A rich text (RTF) file is not read yet."),
+    Format(
+        "mail",
+        "Mail",
+        "eml mbox",
+        "message/rfc822 application/mbox",
+        "stream",
+        None,
+        "",
+        "",
+        "A saved mail is not read yet.",
+    ),
+    _no(
+        "iwork",
+        "Apple iWork document",
+        "pages numbers key",
+        "",
+        "An Apple Pages, Numbers or Keynote file is not read; exported as PDF it can be.",
+    ),
+    _no("png", "PNG image", "png", "image/png", f"A PNG image: {_OCR}", "image"),
+    _no("jpeg", "JPEG image", "jpg jpeg jpe jfif", "image/jpeg", f"A JPEG image: {_OCR}", "image"),
+    _no("gif", "GIF image", "gif", "image/gif", f"A GIF image: {_OCR}", "image"),
+    _no("tiff", "TIFF image", "tif tiff", "image/tiff", f"A TIFF image: {_OCR}", "image"),
+    _no("bmp", "BMP image", "bmp", "image/bmp", f"A BMP image: {_OCR}", "image"),
+    _no("webp", "WebP image", "webp", "image/webp", f"A WebP image: {_OCR}", "image"),
+    _no(
+        "picture",
+        "Other image",
+        "heic heif avif psd raw cr2 nef ico",
+        "image/*",
+        "An image of a kind that text recognition does not take.",
+        "image",
+    ),
+    _no(
+        "audio",
+        "Audio",
+        "mp3 m4a wav ogg oga flac aac wma opus mid",
+        "audio/*",
+        "An audio file: it holds sound, no text.",
+        "audio",
+    ),
+    _no(
+        "video",
+        "Video",
+        "mp4 mov avi mkv webm wmv m4v mpg mpeg",
+        "video/*",
+        "A video: it holds pictures and sound, no text.",
+        "video",
+    ),
+    _no(
+        "zip",
+        "ZIP archive",
+        "zip",
+        "application/zip application/x-zip-compressed",
+        "A ZIP archive: the files in it are not read yet.",
+        "archive",
+    ),
+    _no(
+        "archive",
+        "Archive",
+        "gz tgz bz2 xz 7z rar zst tar lz4",
+        "application/gzip application/x-tar application/x-7z-compressed application/vnd.rar",
+        "A packed archive: the files in it are not read.",
+        "archive",
+    ),
+    _no(
+        "program",
+        "Program",
+        "exe dll so dylib bin class jar apk wasm msi o a pyc",
+        "application/x-msdownload application/java-archive application/vnd.android.package-archive",
+        "A program: it holds code for machines, no text for people.",
+        "program",
+    ),
+    _no("font", "Font", "ttf otf woff woff2 eot", "font/*", "A font: it holds the shapes of letters, no text.", "font"),
+    _no(
+        "database",
+        "Database",
+        "sqlite sqlite3 db parquet mdb accdb",
+        "application/vnd.sqlite3",
+        "A database file is not read.",
+        "database",
+    ),
+    _no(
+        "form",
+        "Google Form",
+        "",
+        "application/vnd.google-apps.form",
+        "A Google Form cannot be read through Drive.",
+        "native",
+    ),
+    _no(
+        "site",
+        "Google Site",
+        "",
+        "application/vnd.google-apps.site",
+        "A Google Site cannot be read through Drive.",
+        "native",
+    ),
+    _no(
+        "map",
+        "Google My Map",
+        "",
+        "application/vnd.google-apps.map",
+        "A Google map cannot be read through Drive.",
+        "native",
+    ),
+    _no(
+        "native",
+        "Other Google file",
+        "",
+        "application/vnd.google-apps.*",
+        "A Google file of a kind that Drive offers no text of.",
+        "native",
+    ),
+    _no("binary", "Unknown", "", "", "The file is of a kind that holds no text, or none that is known here."),
+)

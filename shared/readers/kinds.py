@@ -1,0 +1,122 @@
+"""What kind of file this is: by what its beginning says, then by its name, and only then by the stated type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+# Beginnings that only one kind of file has. A beginning that is plain letters counts only where zeros follow, as they
+# do in every file of these kinds: a poem may begin with "BM" or "OTTO".
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"PK\x05\x06", "zip"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+    (0, b"{\\rtf", "rtf"),
+    (0, b"\x89PNG\r\n\x1a\n", "png"),
+    (0, b"\xff\xd8\xff", "jpeg"),
+    (0, b"GIF87a", "gif"),
+    (0, b"GIF89a", "gif"),
+    (0, b"II*\x00", "tiff"),
+    (0, b"MM\x00*", "tiff"),
+    (0, b"BM", "bmp"),
+    (8, b"WEBP", "webp"),
+    (8, b"WAVE", "audio"),
+    (8, b"AVI ", "video"),
+    (0, b"8BPS", "picture"),
+    (4, b"ftypheic", "picture"),
+    (4, b"ftypavif", "picture"),
+    (4, b"ftypM4A", "audio"),
+    (4, b"ftyp", "video"),
+    (0, b"\x1aE\xdf\xa3", "video"),
+    (0, b"\x00\x00\x01\xba", "video"),
+    (0, b"ID3", "audio"),
+    (0, b"\xff\xfb", "audio"),
+    (0, b"\xff\xf3", "audio"),
+    (0, b"OggS", "audio"),
+    (0, b"fLaC", "audio"),
+    (0, b"\x1f\x8b\x08", "archive"),
+    (0, b"BZh", "archive"),
+    (0, b"\xfd7zXZ\x00", "archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "archive"),
+    (0, b"Rar!\x1a\x07", "archive"),
+    (0, b"(\xb5/\xfd", "archive"),
+    (257, b"ustar", "archive"),
+    (0, b"\x7fELF", "program"),
+    (0, b"MZ", "program"),
+    (0, b"\xca\xfe\xba\xbe", "program"),
+    (0, b"\xcf\xfa\xed\xfe", "program"),
+    (0, b"\x00asm", "program"),
+    (0, b"wOFF", "font"),
+    (0, b"wOF2", "font"),
+    (0, b"OTTO", "font"),
+    (0, b"\x00\x01\x00\x00\x00", "font"),
+    (0, b"SQLite format 3\x00", "database"),
+    (0, b"PAR1", "database"),
+)
+
+# The main part of a zip that is a document, as its own table of contents states it.
+_OFFICE = {
+    b"wordprocessingml.document.main": "docx",
+    b"wordprocessingml.template.main": "docx",
+    b"word.document.macroEnabled.main": "docx",
+    b"spreadsheetml.sheet.main": "xlsx",
+    b"spreadsheetml.template.main": "xlsx",
+    b"excel.sheet.macroEnabled.main": "xlsx",
+    b"sheet.binary.macroEnabled.main": "xlsb",
+    b"presentationml.presentation.main": "pptx",
+    b"presentationml.slideshow.main": "pptx",
+    b"powerpoint.presentation.macroEnabled.main": "pptx",
+}
+_MIMETYPES = {
+    b"application/vnd.oasis.opendocument": "odf",
+    b"application/epub+zip": "epub",
+}
+_HTML = re.compile(rb"\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_CONTROL = bytes(sorted({*range(32)} - {*b"\t\n\r\f\b\x1b"}))
+_MUCH = 0.1  # of the beginning: more control characters than this is no text
+
+
+def by_content(head: bytes) -> str | None:
+    """The kind that a file's first bytes prove, `binary` for bytes that are no text of any encoding, else None."""
+    if b"%PDF-" in head[:1024]:
+        return "pdf"
+    for at, signature, kind in _SIGNATURES:
+        if head.startswith(signature, at) and (not signature.isascii() or b"\0" in head[:512] or kind == "rtf"):
+            return kind
+    sample = head[:65_536]
+    if sample.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")) or _alternates(sample):
+        return None  # UTF-16 or UTF-32: full of zeros, and text
+    if len(sample) - len(sample.translate(None, _CONTROL)) > _MUCH * len(sample):
+        return "binary"
+    return "html" if _HTML.match(head) else None
+
+
+def of_zip(names: Mapping[str, int] | set[str], content_types: bytes, mimetype: bytes) -> str:
+    """The kind of a zip, by its entries' names, its `[Content_Types].xml` and its `mimetype`."""
+    for stated, kind in _OFFICE.items():
+        if stated in content_types:
+            return kind
+    for stated, kind in _MIMETYPES.items():
+        if mimetype.startswith(stated):
+            return kind
+    return "program" if {"META-INF/MANIFEST.MF", "AndroidManifest.xml"} & set(names) else "zip"
+
+
+def of_ole(head: bytes, named: str | None) -> str:
+    """An old Office file, or a new one that is locked with a password: both look alike from outside."""
+    if "EncryptedPackage".encode("utf-16-le") in head or named in ("docx", "xlsx", "pptx"):
+        return "locked"
+    return "ole"
+
+
+def _alternates(sample: bytes) -> bool:
+    """Zeros at every other or at three of four places: UTF-16 or UTF-32 without a mark."""
+    sample = sample[: len(sample) // 4 * 4]
+    count = len(sample) // 4
+    zeros = sorted((sample[place::4].count(0) for place in range(4)), reverse=True)
+    return (
+        (count > 2
+        and zeros[1] > count * 0.2
+        and zeros[2] < max(zeros[1] * 0.2, 1))
+        or (count > 2 and zeros[2] > count * 0.9 and zeros[3] < count * 0.05)
+    )

@@ -1,0 +1,343 @@
+"""Plain text in any encoding, and Markdown with its headings.
+
+Bytes are decoded as they come and cut into parts by a rule that looks forward only: the same from any part's end,
+however the windows fell. Decoding keeps what it cannot decode (`surrogateescape`) until the part is cut, so that byte
+spans stay exact beside damage; the text itself then says U+FFFD.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from shared.domain.parts import Locator, Part, State, Text
+from shared.readers.gather import PART, clean, cut_at
+from shared.readers.limits import Limits
+from shared.readers.source import HEAD, Source, beginning
+
+_SLICE = 256 * 1024  # decoded at a time: one emoji makes a str four bytes a character wide
+_LOOK = 64 * 1024  # characters that a second look at the encoding is based on
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16: it begins with UTF-16's mark
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_STATEFUL = re.compile(r"iso-?2022|^hz|utf-?7")  # encodings that cannot be entered in the middle
+
+
+class Cutter(Protocol):
+    """Says where parts end, and what a part's place is beyond its bytes and lines."""
+
+    def cut(self, text: str, start: int, *, final: bool) -> int:
+        """Where the part that begins at `start` ends; -1 asks for more text, which `final` rules out."""
+        ...
+
+    def place(self) -> dict[str, Any]:
+        """The locator fields of the part just cut."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What the next part needs to know."""
+        ...
+
+
+class Paragraphs:
+    """Cuts at paragraphs, lines, sentences, words."""
+
+    def cut(self, text: str, start: int, *, final: bool) -> int:
+        if len(text) - start > PART:
+            return cut_at(text, start, start + PART)
+        return len(text) if final else -1
+
+    def place(self) -> dict[str, Any]:
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+
+def read_plain(source: Source, limits: Limits, after: State) -> Iterator[Part]:
+    """Any text, by paragraphs."""
+    return read_lines(source, limits, after, Paragraphs())
+
+
+def read_markdown(source: Source, limits: Limits, after: State) -> Iterator[Part]:
+    """Markdown, by sections: a part never reaches across a heading, and knows the headings above it."""
+    return read_lines(source, limits, after, Sections(after))
+
+
+def read_lines(source: Source, _limits: Limits, after: State, cutter: Cutter) -> Iterator[Part]:
+    """Parts of decoded text, as the cutter cuts them, with bytes and lines."""
+    text = Decoded(source, after)
+    line, byte = int(after.get("line", 1)), text.byte
+    while True:
+        end = cutter.cut(text.held, text.at, final=text.final)
+        if end < 0:
+            text.more()
+            continue
+        if end == text.at:
+            return
+        piece, byte_end = text.take(end)
+        lines = piece.count("\n")
+        locator = Locator(
+            byte_start=byte,
+            byte_end=byte_end,
+            line_first=line,
+            line_last=line + lines - piece.endswith("\n"),
+            **cutter.place(),
+        )
+        line, byte = line + lines, byte_end
+        yield Text(piece, locator, {"line": line, **text.state(), **cutter.state()})
+
+
+class Judge(Protocol):
+    """Names the encoding of a sample, as `detect` does."""
+
+    def __call__(self, sample: bytes, *, whole: bool) -> tuple[str, int, bool]: ...
+
+
+class Decoded:
+    """A source's bytes as characters, a little at a time: `held[at:]` is what has not been taken yet."""
+
+    def __init__(self, source: Source, after: State, judge: Judge | None = None) -> None:
+        self.held, self.at, self.final = "", 0, False
+        self._chars = int(after.get("chars", 0))  # taken so far; a stateful encoding goes on by counting them
+        self._plain = False  # nothing but ASCII has been taken, and the encoding was a guess
+        self._drop = 0
+        if "encoding" not in after:
+            sample, windows = beginning(source.windows(), HEAD)
+            encoding, self.byte, self._sure = (judge or detect)(sample, whole=len(sample) < HEAD)
+            self._drop = self.byte  # the byte order mark
+            self._use(encoding)
+        else:
+            self.byte, self._sure = int(after["byte"]), bool(after["sure"])
+            self._use(str(after["encoding"]))
+            start = 0 if self._stateful else self.byte
+            at_end = source.size is not None and start >= source.size
+            windows = iter(()) if at_end else source.windows(start)
+        self._plain = not self._sure
+        self._slices = _slices(windows)
+        self._skip(self._chars)
+
+    def _use(self, encoding: str) -> None:
+        self.encoding = encoding
+        self._errors = "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
+        self._unit = {"utf-16": 2, "utf-32": 4}.get(encoding[:6], 1)
+        self._stateful = _STATEFUL.search(encoding) is not None
+        self._decoder = codecs.getincrementaldecoder(encoding)(self._errors)
+
+    def more(self) -> None:
+        """Decode the next slice behind what is held, or find that there is none."""
+        piece = next(self._slices, None)
+        if piece is None:
+            self.final = True
+            rest = self._decoder.decode(b"", True)
+        else:
+            rest = self._decoder.decode(piece[self._drop :])
+            self._drop = max(0, self._drop - len(piece))
+        self.held, self.at = self.held[self.at :] + rest, 0
+        if not self._sure and not rest.isascii():
+            self._decide()
+
+    def take(self, end: int) -> tuple[str, int]:
+        """The characters up to `end`, cleaned, and the offset of the byte behind them."""
+        piece = self.held[self.at : end]
+        if piece.isascii():
+            length = len(piece) * self._unit
+        else:
+            self._plain = False
+            try:
+                length = len(piece.encode(self.encoding))
+            except UnicodeEncodeError:  # some bytes were none of this encoding's
+                length = len(piece.encode(self.encoding, self._errors))
+                piece = clean(piece)
+        piece = piece.replace("\0", "\ufffd")
+        self.byte, self.at = self.byte + length, end
+        if self._stateful:
+            self._chars += len(piece)
+        return piece, self.byte
+
+    def state(self) -> dict[str, Any]:
+        """Where and how to go on decoding."""
+        if self._plain:
+            return {"byte": self.byte, "encoding": "utf-8", "sure": False}
+        state: dict[str, Any] = {"byte": self.byte, "encoding": self.encoding, "sure": True}
+        return {**state, "chars": self._chars} if self._stateful else state
+
+    def _decide(self) -> None:
+        """All was plain ASCII so far, so that the encoding was a guess. The first other character begins a sample
+        that settles it, the same wherever reading began."""
+        self._sure = True
+        while not self.final and len(self.held) < _LOOK + _SLICE:
+            self.more()
+        other = _OTHER.search(self.held)
+        at = other.start() if other else 0
+        sample = self.held[at : at + _LOOK].encode("utf-8", "surrogateescape")
+        encoding = _guess(sample)
+        if encoding != "utf-8":
+            raw = self.held.encode("utf-8", "surrogateescape") + self._decoder.getstate()[0]
+            self._use(encoding)
+            self.held = self._decoder.decode(raw, self.final)
+
+    def _skip(self, count: int) -> None:
+        while count and not self.final:
+            self.more()
+            self.at = min(count, len(self.held))
+            count -= self.at
+
+
+_OTHER = re.compile("[^\x00-\x7f]")
+_OTHER_RUNS = re.compile("[^\x00-\x7f\ufffd]+")
+
+
+def _slices(windows: Iterator[memoryview]) -> Iterator[memoryview]:
+    for window in windows:
+        for at in range(0, len(window), _SLICE):
+            yield window[at : at + _SLICE]
+
+
+def detect(sample: bytes, *, whole: bool) -> tuple[str, int, bool]:
+    """Encoding, length of the byte order mark, and whether the sample proves it (plain ASCII proves nothing).
+
+    A mark decides; then strict UTF-8; then the pattern of zeros that UTF-16 and UTF-32 leave; then chardet.
+    """
+    for mark, encoding in _BOMS:
+        if sample.startswith(mark):
+            return encoding, len(mark), True
+    if wide := _wide(sample):
+        return wide, 0, True
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample, whole)
+    except UnicodeDecodeError:
+        return _guess(sample), 0, True
+    encoding = _escaped(sample)
+    return encoding, 0, encoding != "utf-8" or not sample.isascii()
+
+
+def _wide(sample: bytes) -> str:
+    """UTF-16 or UTF-32 without a mark, told by where the zeros are; empty if they are nowhere in particular."""
+    sample = sample[: len(sample) // 4 * 4]
+    count = len(sample) // 4
+    if not count or sample.count(0) < count // 4:
+        return ""
+    for encoding in ("utf-32-le", "utf-32-be"):  # hardly anything else decodes: every fourth byte must be zero
+        if _decodes(sample, encoding):
+            return encoding
+    zeros = [sample[place::4].count(0) for place in range(4)]
+    for encoding, high, low in (("utf-16-le", (1, 3), (0, 2)), ("utf-16-be", (0, 2), (1, 3))):
+        many, few = sum(zeros[place] for place in high), sum(zeros[place] for place in low)
+        if many > count * 0.2 and few < many * 0.05 and _decodes(sample, encoding):
+            return encoding
+    return ""
+
+
+def _decodes(sample: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _guess(sample: bytes) -> str:
+    """The likeliest encoding that has ASCII in it as it is. UTF-8 with little damage stays UTF-8."""
+    text = sample.decode("utf-8", "replace")
+    damage, other = text.count("\ufffd"), sum(map(len, _OTHER_RUNS.findall(text)))
+    if damage * 20 < other or (damage == 1 and text.endswith("\ufffd") and other > 1):
+        return "utf-8"
+    import chardet  # 16 ms that most files do not need
+
+    found = chardet.detect(sample[:HEAD])["encoding"] or "cp1252"
+    try:
+        encoding = codecs.lookup(found).name
+    except LookupError:
+        return "cp1252"
+    return "cp1252" if encoding.startswith(("utf", "ascii")) else encoding
+
+
+def _escaped(sample: bytes) -> str:
+    """ASCII with escape characters: a terminal's colours, or an ISO 2022 encoding of old mail."""
+    if b"\x1b$" in sample:
+        for encoding in ("iso2022_jp_2", "iso2022_kr"):
+            if _decodes(sample, encoding):
+                return encoding
+    return "utf-8"
+
+
+_MARKS = re.compile(
+    r"^(?:[ ]{0,3}(?P<level>\#{1,6})[ \t]+(?P<title>[^\n]*)"
+    r"|[ ]{0,3}(?P<fence>```+|~~~+)[^\n]*"
+    r"|(?:(?<=\n\n)|(?<=\n\r\n))(?P<above>[^\s|>*+=-][^\n|]*)\n(?P<under>===+|---+)[ \t]*\r?$)",
+    re.MULTILINE,
+)
+_SIGNS = ("# ", "#\t", "```", "~~~", "===", "---")  # without one of them no line is a mark
+_DECOR = re.compile(r"\{#[^}]*\}\s*$|\s#+\s*$|[*`]|\\(?=\W)|!?\[(?=[^\]]*\]\()|(?<=\])\([^)]*\)|\](?=\()")
+_BEYOND = 4096  # characters behind a part that tell whether its last line is a heading
+_TITLE = 200  # characters of a heading that a locator keeps
+
+
+class Sections:
+    """Cuts Markdown at headings, and within a section like any text."""
+
+    def __init__(self, after: State) -> None:
+        self._path: list[tuple[int, str]] = [(int(level), str(title)) for level, title in after.get("path", [])]
+        self._fence = str(after.get("fence", ""))
+        self._lead = str(after.get("lead", "\n\n"))  # what the part follows: a blank line, a line, or neither
+
+    def cut(self, text: str, start: int, *, final: bool) -> int:
+        if not final and len(text) < start + PART + _BEYOND:
+            return -1
+        lead = len(self._lead)
+        window = self._lead + text[start : start + PART + _BEYOND]
+        stop = min(PART, len(text) - start)
+        marks = []
+        if any(sign in window for sign in _SIGNS):
+            marks = [m for m in _MARKS.finditer(window) if lead <= m.start() < lead + stop]
+        end = self._next_heading(marks, lead) - lead
+        if end < 0:
+            whole = final and len(text) - start <= PART
+            end = stop if whole else cut_at(window, lead, lead + stop) - lead
+        self._pass([m for m in marks if m.start() < lead + end], lead)
+        tail = window[: lead + end]
+        self._lead = "\n\n" if tail.endswith(("\n\n", "\n\r\n")) else "\n" if tail.endswith("\n") else "."
+        return start + end
+
+    def place(self) -> dict[str, Any]:
+        return {"heading": " > ".join(title for _, title in self._path) or None}
+
+    def state(self) -> dict[str, Any]:
+        return {"path": [list(step) for step in self._path], "fence": self._fence, "lead": self._lead}
+
+    def _next_heading(self, marks: list[re.Match[str]], start: int) -> int:
+        fence = self._fence
+        for mark in marks:
+            if mark["fence"]:
+                fence = _fenced(fence, mark["fence"])
+            elif not fence and mark.start() > start:
+                return mark.start()
+        return -1
+
+    def _pass(self, marks: list[re.Match[str]], start: int) -> None:
+        for mark in marks:
+            if mark["fence"]:
+                self._fence = _fenced(self._fence, mark["fence"])
+            elif not self._fence and mark.start() == start:
+                self._enter(mark)
+
+    def _enter(self, mark: re.Match[str]) -> None:
+        level = len(mark["level"]) if mark["level"] else 1 if mark["under"][0] == "=" else 2
+        title = _DECOR.sub("", mark["title"] or mark["above"] or "").strip()[:_TITLE]
+        self._path = [step for step in self._path if step[0] < level]
+        if title:
+            self._path.append((level, clean(title)))
+
+
+def _fenced(open_fence: str, mark: str) -> str:
+    """The fence that is open behind this one: an inner fence is shorter or of the other kind."""
+    if not open_fence:
+        return mark
+    return "" if mark.startswith(open_fence) else open_fence
