@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import threading
 from collections.abc import Mapping
 
@@ -163,6 +164,9 @@ class Lane:
         except asyncio.CancelledError:
             self._broker.give_back(self._name, delivery.ack_id)
             raise
+        except Exception:
+            self._broker.refuse(self._name, [delivery.ack_id])  # such as a signer that fails: not lost, and not hidden
+            raise
         self._pause = 0.0
         (self._broker.acknowledge if done else self._broker.refuse)(self._name, [delivery.ack_id])
 
@@ -170,7 +174,7 @@ class Lane:
         request = enclose(delivery, subscription)
         post = self._session.post(
             URL(subscription.push_config.push_endpoint, encoded=True),
-            data=request.body,
+            data=io.BytesIO(request.body),  # written piece by piece, so that other pushes go on meanwhile
             headers=request.headers | self._tokens.headers(subscription.push_config),
             timeout=aiohttp.ClientTimeout(total=subscription.ack_deadline_seconds),
             allow_redirects=False,

@@ -97,7 +97,7 @@ def check(schema: Pb, data: bytes, encoding: int) -> None:
 
 
 def _compile(schema: Pb) -> None:
-    if schema.type != int(types.Schema.Type.PROTOCOL_BUFFER):
+    if schema.type_ != int(types.Schema.Type.PROTOCOL_BUFFER):
         raise not_here("Schemas other than PROTOCOL_BUFFER are")
     try:
         definitions.message_class(schema.definition)

@@ -15,7 +15,7 @@ from infra.local.pubsub import filters
 from infra.local.pubsub.broker import Broker, Delivery
 from infra.local.pubsub.catalog import SUBSCRIPTIONS, TOPICS, Catalog
 from infra.local.pubsub.flow import Flow
-from infra.local.pubsub.wire import Pb, bad, not_here, service, streams, unary
+from infra.local.pubsub.wire import Pb, Refused, bad, not_here, service, streams, unary
 
 # An answer stays under gRPC's default limit of 4 MB for what a client receives: Google's client does not raise it when
 # PUBSUB_EMULATOR_HOST is set. One larger message still goes alone, to clients that take it.
@@ -80,6 +80,7 @@ class Subscriber:
             subscription = _Subscription()
             subscription.CopyFrom(self._catalog.get(SUBSCRIPTIONS, request.subscription))
             subscription.push_config.CopyFrom(request.push_config)
+            _complete(subscription)
             self._catalog.put(SUBSCRIPTIONS, subscription)
             self._broker.wake([subscription.name])
         return Empty()
@@ -212,6 +213,9 @@ def _complete(subscription: Pb) -> None:
     subscription.ack_deadline_seconds = subscription.ack_deadline_seconds or 10
     if not 10 <= subscription.ack_deadline_seconds <= 600:
         raise bad("ack_deadline_seconds must be between 10 and 600.")
+    endpoint = subscription.push_config.push_endpoint
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise bad(f"Invalid push endpoint given (endpoint={endpoint}).")
     if len(subscription.filter.encode()) > 256:
         raise bad("A filter has at most 256 bytes.")
     try:
@@ -228,7 +232,8 @@ def _complete_policies(subscription: Pb) -> None:
         policy = subscription.dead_letter_policy
         policy.max_delivery_attempts = policy.max_delivery_attempts or 5
         if not 5 <= policy.max_delivery_attempts <= 100:
-            raise bad("max_delivery_attempts must be between 5 and 100.")
+            text = "max_delivery_attempts must be between 5 and 100."
+            raise Refused(grpc.StatusCode.OUT_OF_RANGE, text)
     if subscription.HasField("retry_policy"):
         retry = subscription.retry_policy
         if not retry.HasField("minimum_backoff"):
