@@ -789,18 +789,21 @@ def test_a_push_in_cloud_events_mode_is_a_binary_cloud_event(ours: PubSub, door:
 
 def test_an_endpoint_that_nobody_listens_on_costs_no_attempt(ours: PubSub, door: Door) -> None:
     """A function that starts later than its messages must not find them among the dead letters."""
-    door.stop()
-    dead, topic = ours.topic(), ours.topic()
+    absent, dead, topic = Door(), ours.topic(), ours.topic()
+    absent.stop()
+    letters = ours.subscription(dead)
     policy = {"dead_letter_topic": dead, "max_delivery_attempts": 5}
-    subscription = ours.subscription(topic, push_config={"push_endpoint": door.url}, dead_letter_policy=policy)
+    waiting = ours.subscription(topic, push_config={"push_endpoint": absent.url}, dead_letter_policy=policy)
+    failing = ours.subscription(topic, push_config={"push_endpoint": door.url}, dead_letter_policy=policy)
+    door.will_answer(*[500] * 5)
+
     ours.publish(topic)
-    assert ours.server is not None
-    started = Door()
+    letter = ours.pull(letters)[0]
 
-    ours.subscriber.modify_push_config(subscription=subscription, push_config={"push_endpoint": started.url})
-
-    assert started.next().json["deliveryAttempt"] == 1
-    started.stop()
+    assert letter.message.attributes["CloudPubSubDeadLetterSourceSubscription"] == failing.rpartition("/")[2]
+    ours.subscriber.modify_push_config(subscription=waiting, push_config={"push_endpoint": f"{door.url}/started"})
+    pushed = [door.next() for _ in range(6)][-1].json
+    assert (pushed["subscription"], pushed["deliveryAttempt"]) == (waiting, 1)
 
 
 def test_no_more_pushes_are_under_way_than_allowed(tmp_path: Path) -> None:
@@ -935,6 +938,17 @@ def test_stopping_is_quick_while_pushes_and_pulls_are_under_way(tmp_path: Path) 
     again = PubSubServer(tmp_path)
     assert not again.idle()
     again.stop()
+
+
+def test_a_port_or_a_folder_that_is_taken_is_an_error_in_a_sentence(ours: PubSub, tmp_path: Path) -> None:
+    """Two stacks on one folder would deliver everything twice."""
+    other = PubSubServer(tmp_path / "other")
+
+    with pytest.raises(OSError, match="taken"):
+        other.start(port=int(ours.host.partition(":")[2]))
+    other.stop()
+    with pytest.raises(OSError, match="another server"):
+        PubSubServer(tmp_path)
 
 
 # kill -9.

@@ -49,14 +49,23 @@ def message_class(definition: str) -> Any:
 
 
 def _compiled(definition: str) -> bytes:
-    """A serialised FileDescriptorSet. In a child, because protoc prints its complaints to its own stderr."""
+    """A serialised FileDescriptorSet."""
+    # Imported on first use: it costs 0.1 s, and only topics with a schema need it.
+    from grpc_tools import protoc
+
     if len(definition.encode()) > _SIZE:
         raise BadDefinition(f"A definition has at most {_SIZE} bytes.")
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder, _FILE), Path(folder, "schema.bin")
         source.write_text(definition, encoding="utf-8")
-        command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"--descriptor_set_out={output}", _FILE]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode or not output.exists():
-            raise BadDefinition(f"Invalid schema definition: {run.stderr.strip() or 'protoc failed'}")
+        arguments = [f"-I{folder}", f"--descriptor_set_out={output}", _FILE]
+        if protoc.main(["protoc", *arguments]) or not output.exists():
+            raise BadDefinition(f"Invalid schema definition: {_complaint(arguments)}")
         return output.read_bytes()
+
+
+def _complaint(arguments: list[str]) -> str:
+    """What protoc has against a definition. It says so on its own stderr only, hence once more in a child."""
+    command = [sys.executable, "-m", "grpc_tools.protoc", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return run.stderr.strip() or "protoc failed"

@@ -35,11 +35,11 @@ class Pusher:
         self._tokens = Tokens(sign, issuer)
         self._concurrency = concurrency
         self._lanes: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="pubsub-push", daemon=True)
         self._session: aiohttp.ClientSession | None = None
 
     def start(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="pubsub-push", daemon=True)
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
         self._broker.listen(self._wake)

@@ -28,7 +28,8 @@ class SchemaService:
         schema = _Schema()
         schema.CopyFrom(request.schema)
         schema.name = f"{request.parent}/schemas/{request.schema_id}"
-        _compile(schema)
+        if self._catalog.find(SCHEMAS, schema.name) is None:  # an existing one need not be compiled to be refused
+            _compile(schema)
         with self._lock:
             return self._catalog.add(SCHEMAS, _revised(schema))
 

@@ -53,15 +53,21 @@ class Store:
         self._payloads = Payloads(data / "payloads")
         self._written: list[int] = []  # files of the current transaction
         self._dropped: list[int] = []
-        self._db = sqlite3.connect(data / "pubsub.sqlite3", isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db = sqlite3.connect(data / "pubsub.sqlite3", isolation_level=None, check_same_thread=False, timeout=2)
+        # One server a file: a second one would deliver everything a second time. The lock ends with this process.
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(_TABLES)
+        except sqlite3.OperationalError as error:
+            self._db.close()
+            raise OSError(f"{data} cannot be used, or another server uses it: {error}") from error
         # A commit is in the operating system's hands before it returns, so it survives kill -9 of this process. It is
         # not synced to the disk each time: a power loss may cost the last commits, but leaves the file consistent.
         self._db.execute("PRAGMA synchronous = NORMAL")
         # Checkpoints do sync, so there are fewer than the default would make.
         self._db.execute("PRAGMA wal_autocheckpoint = 4096")
         self._db.execute("PRAGMA journal_size_limit = 16777216")
-        self._db.executescript(_TABLES)
         self._tidy()
 
     def _tidy(self) -> None:
