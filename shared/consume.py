@@ -24,12 +24,12 @@ import flask
 from google.protobuf.message import DecodeError, Message
 
 from shared import log
-from shared.config import settings
+from shared.config import Settings, settings
 from shared.domain.errors import BadRequest, Rejected, Superseded, Unavailable
 
 M = TypeVar("M", bound=Message)
 Answer = tuple[str, int] | tuple[str, int, dict[str, str]]
-Verify = Callable[[str], None]
+Verify = Callable[[Settings, str], None]
 
 LARGEST_BODY = 14 * 1024 * 1024  # a 10 MB message in base64 and its envelope
 
@@ -128,7 +128,7 @@ def _answer(request: flask.Request, story: Callable[[Delivery], None], verify: V
     started = time.monotonic()
     log.bind(function=story.__name__, **log.trace_fields(request.headers, settings().google_cloud_project))
     try:
-        verify(request.headers.get("Authorization", ""))
+        verify(settings(), request.headers.get("Authorization", ""))
         delivery = delivery_of(request)
         log.bind(message_id=delivery.message_id, attempt=delivery.attempt)
         story(delivery)
@@ -152,5 +152,3 @@ def _answer(request: flask.Request, story: Callable[[Delivery], None], verify: V
 
 def _since(started: float) -> float:
     return round(time.monotonic() - started, 3)
-
-

@@ -74,6 +74,11 @@ def refuse(request: flask.Request, error: DrivestreamError, status: int) -> flas
     return flask.Response(body, status, mimetype="application/json")
 
 
+def redirect(address: str) -> flask.Response:
+    """Send the browser elsewhere with a GET."""
+    return flask.Response(status=303, headers={"Location": address})
+
+
 def cookie_name(name: str, address: str) -> str:
     """`__Host-name` where the door is reached by https. Over plain http on one machine not every browser (Safari)
     and no HTTP library sends a Secure cookie, so the name and the attribute follow the address."""

@@ -19,7 +19,7 @@ from schemas.messages.file_chunk_pb2 import FileChunk
 from shared import log
 from shared.adapters.chunks import locator_of
 from shared.adapters.documentai import Recognizer
-from shared.adapters.oauth import verify_push
+from shared.adapters.oauth import verify_push_token
 from shared.adapters.postgres import Database, Transaction
 from shared.adapters.vertex import Embedder, Entity, EntityFinder
 from shared.config import Settings, settings
@@ -35,11 +35,13 @@ _KINDS = {FileChunk.Kind.TEXT: "text", FileChunk.Kind.PAGES: "pages", FileChunk.
 
 
 @functions_framework.http
-@consumes(FileChunk, verify=verify_push)
+@consumes(FileChunk, verify=verify_push_token)
 def ai_processor(chunk: FileChunk) -> None:
     """Understand one chunk."""
     log.bind(user_id=chunk.user_id, file_id=chunk.file_id, job_id=chunk.job_id, index=chunk.index)
-    understand(chunk, Understanding(settings(), recognizer(), embedder(), finder()), Rows(database(), chunk, settings()))
+    understand(
+        chunk, Understanding(settings(), recognizer(), embedder(), finder()), Rows(database(), chunk, settings())
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,12 @@ class Understanding:
         vectors: list[Sequence[float] | None] = [None] * len(passages)
         for number, vector in zip(fresh, embedded.vectors, strict=True):
             vectors[number] = vector
-        found = self._finder.find([passage.text for passage in passages])
-        return Understood(passages, vectors, found.entities, pages, embedded.tokens, found.tokens)
+        found: Sequence[Sequence[Entity]] = ()
+        model_tokens = 0
+        if self._finder.wants(f"{chunk.job_id}/{chunk.index}"):
+            findings = self._finder.find([passage.text for passage in passages])
+            found, model_tokens = findings, findings.input_tokens + findings.output_tokens
+        return Understood(passages, vectors, found, pages, embedded.tokens, model_tokens)
 
     def _text(self, chunk: FileChunk) -> tuple[str, list[tuple[int, Locator]], int]:
         """Text, the places it stands in, and how many pages were recognised for it."""
@@ -208,7 +214,13 @@ class Rows:
             )
             tx.run("save_passages", model=self._config.embedding_model, **keys)
         entities = [
-            {"ordinal": passage.ordinal, "kind": entity.kind, "name": entity.name, "starts": entity.start, "ends": entity.end}
+            {
+                "ordinal": passage.ordinal,
+                "kind": entity.kind,
+                "name": entity.name,
+                "starts": entity.start,
+                "ends": entity.end,
+            }
             for passage, found in zip(result.passages, result.entities, strict=False)
             for entity in found
         ]

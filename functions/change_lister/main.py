@@ -21,9 +21,9 @@ from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared import log
 from shared.adapters.access import Access
-from shared.adapters.drive import Change, Drive, Unsupported
+from shared.adapters.drive import Change, Drive, PageTokenRejected, Unsupported
 from shared.adapters.firestore import Cursor, Cursors
-from shared.adapters.oauth import verify_push
+from shared.adapters.oauth import verify_push_token
 from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
 from shared.adapters.watching import Watching
@@ -35,7 +35,7 @@ from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, MY_DRIVE, SYNC_REQU
 
 
 @functions_framework.http
-@consumes(SyncRequested, verify=verify_push)
+@consumes(SyncRequested, verify=verify_push_token)
 def change_lister(requested: SyncRequested) -> None:
     """Bring one corpus of one person up to date."""
     Lister(settings(), database(), access().drive(requested.user_id), requested).run()
@@ -75,7 +75,10 @@ class Lister:
     def _read(self, cursor: Cursor) -> None:
         self._watching.hear(self._user_id, self._corpus)
         try:
-            token = cursor.token or self._first_listing(cursor)
+            # A census lists everything again; a listing that was begun is ended before the change log is read.
+            census = self._requested.reason == SyncRequested.Reason.CENSUS
+            listed = bool(cursor.token) and not cursor.start_token and not census
+            token = cursor.token if listed else self._list(cursor)
             if token is None:
                 return self._hand_over(cursor)
             if self._requested.reason != SyncRequested.Reason.NOTIFIED:
@@ -86,14 +89,18 @@ class Lister:
                     return self._hand_over(cursor)
                 if self._cursors.release(cursor):
                     return None
+        except PageTokenRejected:
+            # Drive has forgotten where we were: list everything again. What is unchanged is not read again.
+            self._cursors.save(cursor, token="", start_token="", list_token="")
+            return self._hand_over(cursor)
         except FileGone:
             if self._corpus == MY_DRIVE:
                 raise
             return self._leave(cursor)
 
-    # The first listing ------------------------------------------------------------------------------------------------
+    # Listing ----------------------------------------------------------------------------------------------------------
 
-    def _first_listing(self, cursor: Cursor) -> str | None:
+    def _list(self, cursor: Cursor) -> str | None:
         """List everything there is, newest first. The change token to go on from, or None when the life ended first."""
         start, page_token, since = cursor.start_token, cursor.list_token, cursor.listing_since
         if not start:
@@ -182,7 +189,7 @@ class Lister:
         """Keep the corpus announced, and find shared drives that nobody reads yet."""
         self._watching.keep_open(self._user_id, self._corpus, self._drive, token)
         if self._corpus != MY_DRIVE:
-            return
+            return None
         known = set(self._cursors.corpora(self._user_id))
         try:
             drives = {drive_id for drive_id, _ in self._drive.drives()}
@@ -211,7 +218,7 @@ class Lister:
 
     def _database_clock(self) -> datetime:
         row = self._database.run_transaction(self._user_id, lambda tx: tx.row("clock"))
-        assert row is not None  # noqa: S101 - a SELECT without FROM has exactly one row
+        assert row is not None
         now: datetime = row["now"]
         return now
 

@@ -40,7 +40,7 @@ _DEAD = "CloudPubSubDeadLetterSourceSubscription"
 
 
 @functions_framework.http
-@consumes_deliveries(verify=oauth.verify_push)
+@consumes_deliveries(verify=oauth.verify_push_token)
 def channel_renewer(delivery: Delivery) -> None:
     """A tick of the clock, or a dead letter."""
     caretaker = Caretaker(settings(), database(), access())
@@ -103,9 +103,7 @@ class Caretaker:
             for row in silent:
                 tx.run("reopen_streamed_jobs", user_id=row["user_id"], file_id=row["file_id"])
         for row in (*due, *lost, *silent):
-            changed = FileChanged(
-                user_id=str(row["user_id"]), file_id=row["file_id"], reason=FileChanged.Reason.WAITED
-            )
+            changed = FileChanged(user_id=str(row["user_id"]), file_id=row["file_id"], reason=FileChanged.Reason.WAITED)
             self._outbox.publish(FILE_CHANGES, changed)
         for user_id, corpus in self._cursors.abandoned():
             self._ask(user_id, corpus, SyncRequested.Reason.PAGE)
@@ -146,9 +144,7 @@ class Caretaker:
         with self._database.transaction(None) as tx:
             if job_id:
                 tx.row("bury_job", user_id=user_id, job_id=job_id, code=code, reason=reason)
-            tx.row(
-                "bury_file", user_id=user_id, file_id=file_id, code=code, reason=reason, retry_after=RETRY_SECONDS
-            )
+            tx.row("bury_file", user_id=user_id, file_id=file_id, code=code, reason=reason, retry_after=RETRY_SECONDS)
 
     def _erase(self, user_id: str) -> None:
         channels = Channels(self._config)

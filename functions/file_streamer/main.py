@@ -19,19 +19,18 @@ from typing import Any
 import functions_framework
 
 from schemas.messages.file_changed_pb2 import FileChanged
-from schemas.messages.file_chunk_pb2 import FileChunk
 from shared import log
 from shared.adapters.access import Access
 from shared.adapters.chunks import file_chunk
 from shared.adapters.drive import Drive, DriveSource
-from shared.adapters.oauth import verify_push
+from shared.adapters.oauth import verify_push_token
 from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
+from shared.adapters.transport import Changed
 from shared.config import Settings, settings
 from shared.consume import consumes
 from shared.domain.chunks import pack
 from shared.domain.errors import (
-    BadRequest,
     DrivestreamError,
     FileGone,
     LongWait,
@@ -40,7 +39,7 @@ from shared.domain.errors import (
     Skipped,
     Superseded,
 )
-from shared.domain.files import File, export_of, why_no_text
+from shared.domain.files import File, export_of, why_not_exported
 from shared.domain.names import FILE_CHANGES, FILE_CHUNKS, job_id
 from shared.readers import Limits, read
 
@@ -49,7 +48,7 @@ _REASON = FileChanged.Reason
 
 
 @functions_framework.http
-@consumes(FileChanged, verify=verify_push)
+@consumes(FileChanged, verify=verify_push_token)
 def file_streamer(changed: FileChanged) -> None:
     """Stream one announced change."""
     log.bind(user_id=changed.user_id, file_id=changed.file_id)
@@ -66,19 +65,29 @@ def stream(changed: FileChanged, config: Settings, database: Database, drive: Dr
         return files.bury(ticket, "gone", gone.reason)
     except (LongWait, ReconnectNeeded) as wait:
         return files.wait(ticket, wait)
-    except Skipped as refusal:
-        return files.skip(ticket, refusal)
+    except Skipped as unreadable:
+        return files.skip(ticket, unreadable)
     if file.trashed:
         return files.bury(ticket, "trashed", "The file is in the bin of Drive.")
-    reason = why_no_text(file)
-    if reason is not None:
-        return files.skip(ticket, Skipped(reason.text, code=reason.code), file)
+    refusal = without_text(file)
+    if refusal is not None:
+        return files.skip(ticket, refusal, file)
     job = files.claim(ticket, file, changed)
     if job is None:
         return None
     with files.lease(job) as lease:
         Life(config, files, drive, file, job, lease).read()
     return None
+
+
+def without_text(file: File) -> Skipped | None:
+    """Why a file has no text of its own to read, or None when it may have."""
+    if file.is_folder:
+        return Skipped("A folder has no text of its own.", code="folder")
+    if file.is_shortcut:
+        return Skipped("A shortcut: the file it points to is listed and read by itself.", code="shortcut")
+    sentence = why_not_exported(file)
+    return None if sentence is None else Skipped(sentence, code="no_export")
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,14 +346,11 @@ class Life:
         try:
             source = self._open()
             self._publish(source)
-        except FileGone:
-            # Gone while it was being read: another look at Drive settles it.
+        except (FileGone, Changed):
+            # Gone or changed while it was being read: another look at Drive settles it.
             self._look_again()
         except (Skipped, LongWait, ReconnectNeeded) as why:
             self._files.end(self._job, self._file, source, why)
-        finally:
-            if source is not None:
-                source.close()
 
     def _open(self) -> DriveSource:
         mime_type = export_of(self._file)
@@ -365,8 +371,7 @@ class Life:
                 return self._hand_over()
         self._outbox.confirm()
         self._lease.check()
-        if source.integrity != "checksum" and self._drive.file(self._file.id).content_key != self._file.content_key:
-            return self._look_again()
+        source.verify()
         self._files.finish(self._job, self._file, source, self._next_index, self._bytes(source), cut)
         return None
 

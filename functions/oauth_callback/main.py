@@ -9,7 +9,6 @@ https://developers.google.com/identity/protocols/oauth2/web-server and RFC 9700.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
@@ -29,18 +28,13 @@ from shared.adapters.pubsub import Outbox
 from shared.adapters.sealing import Seal
 from shared.adapters.secrets import Secrets
 from shared.config import Settings, settings
-from shared.domain.errors import BadRequest, ReconnectNeeded
+from shared.domain.errors import BadRequest
 from shared.domain.names import MY_DRIVE, SYNC_REQUESTS
-from shared.doors import cookie_name, door, set_cookie
+from shared.doors import cookie_name, door, redirect, set_cookie
 
 COOKIE = "consent"
 SIGNIN_SECONDS = 60.0
 _RANDOM = re.compile(r"^[A-Za-z0-9_-]{40,128}$")
-_REFUSALS = {
-    "access_denied": "You did not give permission, so nothing was connected. You can connect whenever you like.",
-    "admin_policy_enforced": "Your organisation's administrator does not allow this app to read Drive. Ask them to allow it.",
-    "org_internal": "This app is open to members of another organisation only. Sign in with an account of theirs.",
-}
 
 
 @functions_framework.http
@@ -62,12 +56,10 @@ def begin(request: flask.Request, config: Settings) -> flask.Response:
     browser = request.cookies.get(cookie_name(COOKIE, config.connect_url), "")
     if not _RANDOM.match(browser):
         browser = secrets.token_urlsafe(48)
-    OAuthStates(config).begin(
-        _hash(state).hex(), {"browser": _hash(browser), "verifier": verifier, "nonce": nonce}
-    )
-    challenge = base64.urlsafe_b64encode(_hash(verifier)).rstrip(b"=").decode()
+    OAuthStates(config).begin(_hash(state).hex(), {"browser": _hash(browser), "verifier": verifier, "nonce": nonce})
+    challenge = oauth.challenge_of(verifier)
     hint = request.args.get("login_hint") or None
-    answer = flask.redirect(oauth.authorize_url(config, state, nonce, challenge, login_hint=hint), 303)
+    answer = redirect(oauth.authorize_url(config, state, nonce, challenge, login_hint=hint))
     set_cookie(answer, COOKIE, browser, config.connect_url, seconds=config.state_seconds)
     return answer
 
@@ -77,7 +69,7 @@ def finish(request: flask.Request, config: Settings) -> flask.Response:
     begun = _consume(request, config)
     refusal = request.args.get("error")
     if refusal:
-        raise BadRequest(_REFUSALS.get(refusal, "Google refused the connection. Please try again."), code="refused")
+        raise oauth.consent_refused(refusal)
     if request.args.get("iss", config.oauth_issuer) != config.oauth_issuer:
         raise BadRequest("This answer comes from somebody else than Google.", code="wrong_issuer")
     grant, claims = _exchange(request, config, begun)
@@ -86,7 +78,7 @@ def finish(request: flask.Request, config: Settings) -> flask.Response:
     _offer_signin(user_id, code)
     _ask_for_sync(config, user_id)
     log.event("connected", user_id=user_id)
-    return flask.redirect(f"{config.dashboard_url}/signin?{urlencode({'code': code})}", 303)
+    return redirect(f"{config.dashboard_url}/signin?{urlencode({'code': code})}")
 
 
 def _consume(request: flask.Request, config: Settings) -> dict[str, object]:
@@ -108,14 +100,9 @@ def _exchange(
     code = request.args.get("code", "")
     if not code:
         raise BadRequest("Google's answer lacks its code. Please connect again.", code="no_code")
-    try:
-        grant = oauth.exchange_code(config, _client_secret(), code, str(begun["verifier"]))
-    except ReconnectNeeded as refusal:
-        raise BadRequest("Google did not accept its own code any more. Please connect again.") from refusal
-    claims = dict(
-        oauth.verify_id_token(config, grant.id_token, config.oauth_client_id, nonce=str(begun["nonce"]))
-    )
-    if not oauth.may_read_drive(grant.scopes):
+    grant = oauth.exchange_code(config, _client_secret(), code, str(begun["verifier"]))
+    claims = oauth.verify_id_token(config, grant.id_token or "", config.oauth_client_id, nonce=str(begun["nonce"]))
+    if oauth.missing_scopes(grant.scopes):
         raise BadRequest(
             "You did not tick the permission to read your Drive, so there is nothing to read. "
             "Connect again and leave that box ticked.",
@@ -126,9 +113,7 @@ def _exchange(
 
 def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object]) -> str:
     sub, email, name = (str(claims.get(claim) or "") for claim in ("sub", "email", "name"))
-    row = database().run_transaction(
-        None, lambda tx: tx.row("connect_person", sub=sub, email=email, name=name)
-    )
+    row = database().run_transaction(None, lambda tx: tx.row("connect_person", sub=sub, email=email, full_name=name))
     if row is None or row["user_id"] is None:
         raise BadRequest("Google did not say who you are. Please connect again.", code="no_subject")
     user_id = str(row["user_id"])
@@ -148,9 +133,7 @@ def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object]) -> st
         tx.row("reactivate_person")
         tx.rows("resume_waiting")
         action = "connect" if known is None else "reconnect"
-        tx.run(
-            "note_audit", action=action, file_id=None, revision=None, bytes=None, why="consent", outcome="ok"
-        )
+        tx.run("note_audit", action=action, file_id=None, revision=None, bytes=None, why="consent", outcome="ok")
 
     database().run_transaction(user_id, story)
     Connections(config).open(user_id)

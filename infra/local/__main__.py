@@ -104,18 +104,16 @@ def run(stack: Stack, chosen: argparse.Namespace, terminal, printer, stop: threa
         if session:
             kept = people.keep_session(stack.options.data, session)
             terminal.say(f"Signed in; for programs: curl -b \"$(cat '{kept}')\" {stack.address}/api/status")
-        elif not people.connected_people(config):
+        elif not watch.people():
             terminal.say("Open the address and click Connect.")
-        return _watch(watch, chosen, terminal, printer, stop, config)
+        return _watch(watch, chosen, terminal, printer, stop)
     finally:
         scheduler.stop()
         sys.stdout = sys.__stdout__
         logs.close()
 
 
-def _watch(watch, chosen, terminal, printer, stop, config) -> int:  # type: ignore[no-untyped-def]
-    from infra.local.people import connected_people
-
+def _watch(watch, chosen, terminal, printer, stop) -> int:  # type: ignore[no-untyped-def]
     quiet_looks = 0
     shown = None
     while not stop.wait(0.3):
@@ -124,7 +122,7 @@ def _watch(watch, chosen, terminal, printer, stop, config) -> int:  # type: igno
         if chosen.once or state != shown:
             terminal.show(snapshot)
             shown = state
-        if not chosen.once or not connected_people(config):
+        if not chosen.once or not watch.people():
             continue
         quiet_looks = quiet_looks + 1 if watch.quiet() else 0
         if quiet_looks >= 2:

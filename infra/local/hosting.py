@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from infra.local.errors import StackError
 
@@ -60,7 +60,7 @@ class ThreadedFunction:
             def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the library's name
                 """The function logs its own requests."""
 
-        app = functions_framework.create_app(self.name, str(source_of(self.name)), "http")
+        app: Any = functions_framework.create_app(self.name, str(source_of(self.name)), "http")  # type: ignore[no-untyped-call]
         try:
             server = make_server("127.0.0.1", self.port, app, threaded=True, request_handler=Quiet)
         except (OSError, SystemExit) as error:  # werkzeug exits where the port is taken
@@ -81,7 +81,7 @@ class ThreadedFunction:
 
 
 class ProcessFunction:
-    """One function in a process of its own, under gunicorn as deployed, with no right to write a single byte to disk."""
+    """One function in a process of its own, under gunicorn as deployed, with no right to write to a disk."""
 
     def __init__(self, name: str, port: int, environment: Mapping[str, str], logs: Path, pids: Path) -> None:
         self.name = name
@@ -107,7 +107,7 @@ class ProcessFunction:
             start_new_session=True,
         )
         self._pid_file.write_text(str(self._process.pid))
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for above
+        assert self._process.stdout is not None
         threading.Thread(target=self._copy_log, args=(self._process.stdout,), daemon=True).start()
         threading.Thread(target=self._watch_memory, args=(self._process.pid,), daemon=True).start()
 

@@ -29,9 +29,9 @@ from shared.domain.names import MY_DRIVE, SYNC_REQUESTS
 _SCOPE = "https://www.googleapis.com/auth/drive.readonly"
 
 
-def connected_people(settings: Settings) -> list[str]:
-    """User ids of everybody who is connected."""
-    with Database(settings, "drivestream_caretaker").transaction(None) as tx:
+def connected_people(everybody: Database) -> list[str]:
+    """User ids of everybody who is connected, as the caretaker sees them."""
+    with everybody.transaction(None) as tx:
         return [str(row["user_id"]) for row in tx.rows("active_people")]
 
 
@@ -40,13 +40,14 @@ def connect_by_browser_pages(settings: Settings) -> str:
     browser = requests.Session()
     browser.trust_env = False
     address = settings.connect_url + "/connect"
+    answer = browser.get(address, allow_redirects=False, timeout=60)
     for _ in range(6):
-        answer = browser.get(address, allow_redirects=False, timeout=60)
+        if "session" in browser.cookies:
+            return str(browser.cookies["session"])
         if answer.status_code not in (302, 303):
             break
         address = urljoin(address, answer.headers["Location"])
-        if "session" in browser.cookies:
-            return str(browser.cookies["session"])
+        answer = browser.get(address, allow_redirects=False, timeout=60)
     raise StackError(f"The consent did not end in a session: {answer.status_code} {answer.text[:200]}")
 
 
@@ -55,9 +56,9 @@ def connect_by_refresh_token(settings: Settings, refresh_token: str) -> str:
     database = Database(settings, "drivestream_worker")
     subject = "outside:" + hashlib.sha256(f"{settings.drive_endpoint}\n{refresh_token}".encode()).hexdigest()[:32]
     row = database.run_transaction(
-        None, lambda tx: tx.row("connect_person", sub=subject, email="", name=settings.drive_endpoint)
+        None, lambda tx: tx.row("connect_person", sub=subject, email="", full_name=settings.drive_endpoint)
     )
-    assert row is not None  # noqa: S101 - the function returns one row
+    assert row is not None
     user_id = str(row["user_id"])
     vault = Secrets(settings)
     seal = Seal(lambda: vault.get(settings.token_keys_secret))
@@ -91,9 +92,7 @@ def sign_in(settings: Settings, user_id: str) -> str:
         user_id,
         lambda tx: tx.run("offer_signin", code_hash=hashlib.sha256(code.encode()).digest(), seconds=60.0),
     )
-    answer = requests.get(
-        f"{settings.dashboard_url}/signin", params={"code": code}, allow_redirects=False, timeout=60
-    )
+    answer = requests.get(f"{settings.dashboard_url}/signin", params={"code": code}, allow_redirects=False, timeout=60)
     session = answer.cookies.get("session")
     if session is None:
         raise StackError(f"The dashboard did not sign in: {answer.status_code} {answer.text[:200]}")

@@ -49,13 +49,18 @@ class Watch:
         self._settings = settings
         self._stack = stack
         self._reader = Database(settings, "drivestream_reader")
+        self._everybody = Database(settings, "drivestream_caretaker")
         self._started = time.monotonic()
         self.since = self._clock()
+
+    def people(self) -> list[str]:
+        """Everybody who is connected."""
+        return connected_people(self._everybody)
 
     def look(self) -> Snapshot:
         """Everybody's files now."""
         snapshot = Snapshot()
-        for user_id in connected_people(self._settings):
+        for user_id in self.people():
             with self._reader.transaction(user_id) as tx:
                 counts = tx.row("status_counts", since=self.since) or {}
                 work = tx.row("status_work", since=self.since) or {}
@@ -73,7 +78,8 @@ class Watch:
 
     def quiet(self) -> bool:
         """Nothing is on its way, nobody reads a corpus, and every file is at rest."""
-        return self._stack.pubsub.idle() and not self._busy_cursors() and self.look().at_rest and self._stack.pubsub.idle()
+        idle = self._stack.pubsub.idle
+        return idle() and not self._busy_cursors() and self.look().at_rest and idle()
 
     def summary(self) -> dict[str, Any]:
         """The summary of a run, as `--json` prints it."""
@@ -98,7 +104,7 @@ class Watch:
     def _clock(self) -> datetime:
         with self._reader.transaction(None) as tx:
             row = tx.row("clock")
-        assert row is not None  # noqa: S101 - a SELECT without FROM has exactly one row
+        assert row is not None
         now: datetime = row["now"]
         return now
 
@@ -174,7 +180,7 @@ class Terminal:
             )
             self._task = self._bar.add_task("files", total=listed, rate="")
             self._bar.start()
-        assert self._task is not None  # noqa: S101 - made together with the bar
+        assert self._task is not None
         self._bar.update(self._task, completed=done, total=listed, rate=text)
 
 

@@ -51,8 +51,6 @@ class Options:
 
 
 class _Server(Protocol):
-    port: int
-
     def start(self, port: int = 0) -> None: ...
     def stop(self) -> None: ...
 
@@ -97,7 +95,7 @@ class Stack:
         peaks = {function.name: function.peak_rss_mib() for function in self.functions}
         return {name: peak for name, peak in peaks.items() if peak is not None}
 
-    # The folder of data -----------------------------------------------------------------------------------------------
+    # The folder of data ------------------------------------------------------------------------------------------
 
     def _open_data(self) -> None:
         if not hosting.port_is_free(self.options.port):
@@ -127,7 +125,7 @@ class Stack:
         partial.replace(self._ports_file)
         return port
 
-    # Services -----------------------------------------------------------------------------------------------------------
+    # Services ----------------------------------------------------------------------------------------------------
 
     def _start_services(self) -> None:
         described = json.loads((ROOT / "infra" / "topology.json").read_text())
@@ -242,7 +240,7 @@ class Stack:
             partial.replace(path)
         return path.read_text()
 
-    # Functions ----------------------------------------------------------------------------------------------------------
+    # Functions ---------------------------------------------------------------------------------------------------
 
     def _start_functions(self) -> None:
         self._say("Starting the functions")
@@ -258,7 +256,7 @@ class Stack:
             for function in self.functions:
                 function.start()
             for function in self.functions:
-                assert isinstance(function, ProcessFunction)  # noqa: S101 - made in the line above
+                assert isinstance(function, ProcessFunction)
                 function.wait()
             return
         self.functions = [ThreadedFunction(name, port) for name, port in ports.items()]
@@ -270,4 +268,3 @@ class Stack:
         if not self.options.database_url:
             environment["DATABASE_URL"] = self._logins(f"drivestream_{name}")  # this function's roles and no more
         return ProcessFunction(name, port, environment, self._data / "logs", self._data / "pids")
-

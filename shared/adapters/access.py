@@ -65,6 +65,17 @@ class Access:
             time.sleep(0.1)  # another worker is asking Google; its answer will be in Firestore
         raise Unavailable("Google's token endpoint is slow; another worker is still waiting for it.", retry_after=10)
 
+    def drive_by(self, refresh_token: str) -> Drive:
+        """The Drive behind a refresh token, for the last calls of a person who leaves: nothing is stored any more."""
+        kept: list[str] = []
+
+        def token(fresh: bool) -> str:
+            if fresh or not kept:
+                kept[:] = [oauth.refresh(self._settings, self.client_secret(), refresh_token).access_token]
+            return kept[0]
+
+        return Drive(self._settings, token)
+
     def refresh_token(self, sealed: str, user_id: str) -> str:
         """Open a sealed refresh token; for the one who revokes it."""
         return self._seal.open(user_id, sealed)

@@ -66,7 +66,8 @@ def _transact(settings: Settings, story: Callable[[Transaction], T]) -> T:
 
     with _translated():
         try:
-            return firestore.transactional(story)(client(settings).transaction(max_attempts=20))
+            result: T = firestore.transactional(story)(client(settings).transaction(max_attempts=20))
+            return result
         except ValueError as error:  # the library's word for "too many attempts"
             raise Unavailable("Firestore is busy with the same document.") from error
 
@@ -342,7 +343,7 @@ class Cursors:
         with _translated():
             self._of(user_id, corpus).delete()
 
-    def _held(self, reference: DocumentReference, cursor: Cursor, transaction: Transaction) -> DocumentSnapshot:
+    def _held(self, reference: DocumentReference, cursor: Cursor, transaction: Transaction) -> DocumentSnapshot[Any]:
         snapshot = reference.get(transaction=transaction)
         if not snapshot.exists:
             raise NotConnected("The connection is gone.")
@@ -350,7 +351,7 @@ class Cursors:
             raise Superseded("Another life reads this corpus now.")
         return snapshot
 
-    def _until(self, snapshot: DocumentSnapshot) -> datetime:
+    def _until(self, snapshot: DocumentSnapshot[Any]) -> datetime:
         until: datetime = snapshot.read_time + timedelta(seconds=self._settings.lease_seconds)
         return until
 
@@ -394,9 +395,7 @@ class AccessTokens:
             if fields.get("refreshing_until", _LONG_AGO) > snapshot.read_time and fields.get("refresher") != holder:
                 return False
             until = snapshot.read_time + timedelta(seconds=seconds)
-            transaction.set(
-                reference, {"user_id": user_id, "refresher": holder, "refreshing_until": until}, merge=True
-            )
+            transaction.set(reference, {"user_id": user_id, "refresher": holder, "refreshing_until": until}, merge=True)
             return True
 
         return _transact(self._settings, story)
@@ -432,12 +431,12 @@ class AccessTokens:
         return client(self._settings).collection("access_tokens").document(user_id)
 
 
-def _require(connection: DocumentSnapshot) -> None:
+def _require(connection: DocumentSnapshot[Any]) -> None:
     if not connection.exists:
         raise NotConnected("The person is not connected any more.")
 
 
-def _channel(snapshot: DocumentSnapshot) -> Channel:
+def _channel(snapshot: DocumentSnapshot[Any]) -> Channel:
     fields = snapshot.to_dict() or {}
     return Channel(
         channel_id=snapshot.id,

@@ -67,8 +67,9 @@ class Watching:
             self._note(user_id, channel_id, corpus, "unsupported", None, None)
             log.event("no notifications here", "WARNING", user_id=user_id, corpus=corpus, reason=str(refusal))
             return False
-        self._channels.activate(channel_id, watch.resource_id, watch.expiration)
-        self._note(user_id, channel_id, corpus, "active", watch.resource_id, watch.expiration)
+        granted = datetime.fromtimestamp(watch.expiration / 1000, UTC)
+        self._channels.activate(channel_id, watch.resource_id, granted)
+        self._note(user_id, channel_id, corpus, "active", watch.resource_id, granted)
         return True
 
     def _note(

@@ -167,6 +167,31 @@ class File:
                 return algorithm, digest
         return None
 
+    def as_row(self) -> dict[str, Any]:
+        """The file as Postgres keeps it: JSON-able, with the names of the columns."""
+        return {
+            "file_id": self.id,
+            "drive_id": self.drive_id,
+            "name": self.name,
+            "mime_type": self.mime_type,
+            "size": self.size,
+            "md5_checksum": self.md5,
+            "sha256_checksum": self.sha256,
+            "head_revision_id": self.head_revision_id,
+            "version": self.version,
+            "content_key": self.content_key,
+            "created_time": self.created_time.isoformat() if self.created_time else None,
+            "modified_time": self.modified_time.isoformat() if self.modified_time else None,
+            "parents": list(self.parents),
+            "owned_by_me": self.owned_by_me,
+            "owners": list(self.owners),
+            "web_view_link": self.web_view_link,
+            "resource_key": self.resource_key,
+            "shortcut_target_id": self.target_id,
+            "capabilities": {"canDownload": self.can_download, "canCopy": self.can_copy},
+            "is_folder": self.is_folder,
+        }
+
 
 def export_of(file: File) -> str | None:
     """The MIME type to export a native file as, or None when Drive has no text for it (`why_not_exported`)."""

@@ -17,6 +17,9 @@ def aggregate(aggregations: Sequence[Aggregation], documents: Sequence[Document]
     """One value for each aggregation, under its alias or `field_N`."""
     if not 1 <= len(aggregations) <= MAX_AGGREGATIONS:
         raise invalid(f"A query takes 1 to {MAX_AGGREGATIONS} aggregations.")
+    # Sums of several fields are taken over the documents that have them all, as an index of them all would give.
+    wanted = fields(aggregations)
+    documents = [one for one in documents if all(lookup(one.fields, field) is not None for field in wanted)]
     result = AggregationResult()
     for index, one in enumerate(aggregations, start=1):
         result.aggregate_fields[one.alias or f"field_{index}"].CopyFrom(_value(one, documents))

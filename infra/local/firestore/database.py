@@ -14,7 +14,7 @@ from infra.local.firestore.rates import WriteRates
 from infra.local.firestore.store import Store
 from infra.local.firestore.transactions import Fingerprint, Seen, Transaction, Transactions
 from infra.local.firestore.values import TIMESTAMP, key, lookup
-from infra.local.firestore.writes import Outcome, apply, name_of
+from infra.local.firestore.writes import Outcome, apply, check_sequence, name_of
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Database:
 
     def commit(self, writes: Sequence[Write], transaction: Transaction | None = None) -> Committed:
         """Make all the writes at one moment, or none of them. Returns once they are stored."""
+        check_sequence(writes)
         with self.store.lock:
             if transaction is not None:
                 self._check(transaction, writes)

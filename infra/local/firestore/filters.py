@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _RANGES: dict[int, Callable[[Key, Key], bool]] = {
     Op.GREATER_THAN: operator.gt,
     Op.GREATER_THAN_OR_EQUAL: operator.ge,
 }
+# Null and NaN equal nothing in a list; whoever looks for them says IS_NULL or IS_NAN.
+_NOTHING = frozenset({NULL_KEY, NAN_KEY})
 _ARRAY_OPS = {Op.ARRAY_CONTAINS, Op.ARRAY_CONTAINS_ANY}
 _LIST_OPS = {Op.IN, Op.NOT_IN, Op.ARRAY_CONTAINS_ANY}
 
@@ -43,6 +46,7 @@ class Condition:
     array: bool = False  # it looks into an array
     pins: bool = False  # it leaves one value only, so sorting by its field says nothing
     choices: int = 1  # how many alternatives it stands for
+    negates: bool = False  # it says what its field is not
 
     def holds(self, document: Document) -> bool:
         """Whether the document has the field and its value passes."""
@@ -75,6 +79,8 @@ def alternatives(where: Filter) -> Alternatives:
 
 def check_alternatives(found: Alternatives) -> None:
     """Refuse what the service refuses as too much for one query."""
+    if len({id(item) for conditions in found for item in conditions if item.negates}) > 1:
+        raise invalid("Only a single NOT_EQUAL, NOT_IN, IS_NOT_NAN or IS_NOT_NULL filter is allowed per query.")
     total = 0
     for conditions in found:
         count = 1
@@ -93,8 +99,8 @@ def _composite(where: Filter) -> Alternatives:
         raise invalid("A composite filter must have at least one filter.")
     if where.composite_filter.op != AND:
         return list(itertools.chain.from_iterable(parts))
-    if len(parts) > 1 and sum(len(part) > 1 for part in parts) > MAX_ALTERNATIVES:
-        raise invalid("The query has too many disjunctions.")
+    if math.prod(len(part) for part in parts) > MAX_ALTERNATIVES:
+        raise invalid(f"The query has more than {MAX_ALTERNATIVES} disjunctions in normal form.")
     return [list(itertools.chain.from_iterable(choice)) for choice in itertools.product(*parts)]
 
 
@@ -106,9 +112,9 @@ def _unary_condition(where: Filter) -> Condition:
     if op == UnaryOp.IS_NAN:
         return Condition(field, lambda found: found == NAN_KEY, inequality=False, pins=True)
     if op == UnaryOp.IS_NOT_NULL:
-        return Condition(field, lambda found: found != NULL_KEY, inequality=True)
+        return Condition(field, lambda found: found != NULL_KEY, inequality=True, negates=True)
     if op == UnaryOp.IS_NOT_NAN:
-        return Condition(field, lambda found: found not in (NAN_KEY, NULL_KEY), inequality=True)
+        return Condition(field, lambda found: found not in _NOTHING, inequality=True, negates=True)
     raise invalid("A unary filter must have an operator.")
 
 
@@ -125,29 +131,29 @@ def _field_condition(where: Filter) -> Condition:
     if op == Op.EQUAL:
         return Condition(field, lambda found: found == wanted, inequality=False, pins=True)
     if op == Op.NOT_EQUAL:
-        return Condition(field, lambda found: found not in (wanted, NULL_KEY), inequality=True)
+        return Condition(field, lambda found: found not in (wanted, NULL_KEY), inequality=True, negates=True)
     if op in _ARRAY_OPS:
-        items = set(wanted[1]) if op == Op.ARRAY_CONTAINS_ANY else {wanted}
+        items = set(wanted[1]) - _NOTHING if op == Op.ARRAY_CONTAINS_ANY else {wanted}
         return Condition(field, _contains(items), inequality=False, array=True, choices=len(items))
     return _membership(field, op, wanted)
 
 
 def _membership(field: FieldPath, op: Op, wanted: Key) -> Condition:
-    items = set(wanted[1])
+    items = set(wanted[1]) - _NOTHING
     if op == Op.IN:
-        # Null equals nothing here; the service wants an IS_NULL filter for it.
-        chosen = items - {NULL_KEY}
-        return Condition(field, lambda found: found in chosen, inequality=False, choices=len(items))
+        return Condition(field, lambda found: found in items, inequality=False, choices=len(wanted[1]))
     if op == Op.NOT_IN:
-        if NULL_KEY in items:
-            return Condition(field, lambda _: False, inequality=True)
-        return Condition(field, lambda found: found not in items and found != NULL_KEY, inequality=True)
+        # Whether something is not null cannot be said either.
+        none = NULL_KEY in wanted[1]
+        return Condition(
+            field, lambda found: not none and found not in items and found != NULL_KEY, inequality=True, negates=True
+        )
     raise invalid("A field filter must have an operator.")
 
 
 def _in_range(op: Op, wanted: Key) -> Test:
     compare = _RANGES[op]
-    return lambda found: found[0] == wanted[0] and compare(found, wanted)
+    return lambda found: found[0] == wanted[0] and found != NAN_KEY and compare(found, wanted)
 
 
 def _contains(items: set[Key]) -> Test:

@@ -2,7 +2,7 @@
 
 The rule of the service: one index, or several that share their sorted end, must together hold every field compared by
 equality, followed by exactly the fields that are sorted by. Indexes of one field exist by themselves, except across a
-collection group. https://cloud.google.com/firestore/docs/query-data/index-overview
+collection group, and for names downwards. https://cloud.google.com/firestore/docs/query-data/index-overview
 """
 
 from __future__ import annotations
@@ -74,8 +74,11 @@ def _need(query: Query, conditions: Sequence[Condition], aggregated: Sequence[Fi
     equal = {(item.field, item.array) for item in conditions if not item.inequality and item.field != NAME}
     pinned = {item.field for item in conditions if item.pins}
     orders = [order for order in query.orders if order.field not in pinned]
-    if len(orders) == 1 or _name_is_implied(query):
-        orders = [order for order in orders if order.field != NAME]
+    if orders[0].field == NAME:
+        # Names alone are sorted upwards only, unless an index of an equality can be read backwards.
+        orders = orders[:1] if orders[0].descending and not equal else []
+    elif _name_is_implied(query):
+        orders = orders[:-1]
     parts = [Part(order.field, DESCENDING if order.descending else ASCENDING) for order in orders]
     known = {name for name, _ in equal} | {part.field for part in parts}
     return Need(equal, parts + [Part(name, ANY) for name in dict.fromkeys(aggregated) if name not in known])
@@ -84,13 +87,13 @@ def _need(query: Query, conditions: Sequence[Condition], aggregated: Sequence[Fi
 def _name_is_implied(query: Query) -> bool:
     """Every index ends with the name, in the direction of its last field."""
     *others, last = query.orders
-    return last.field == NAME and (not others or others[-1].descending == last.descending)
+    return last.field == NAME and others[-1].descending == last.descending
 
 
 def _is_builtin(need: Need, scope: str) -> bool:
     if scope == COLLECTION_GROUP:
         return not need.equal and not need.sorted
-    return not need.sorted or (not need.equal and len(need.sorted) == 1)
+    return not need.sorted or (not need.equal and len(need.sorted) == 1 and need.sorted[0].field != NAME)
 
 
 def _is_covered(need: Need, indexes: Sequence[Index]) -> bool:

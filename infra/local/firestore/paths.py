@@ -29,7 +29,7 @@ def check_id(part: str) -> None:
     """Refuse a collection or document id that the service refuses."""
     if not part or part in {".", ".."} or "/" in part:
         raise invalid(f"{part!r} is not a valid id: it must not be empty, '.', '..' or contain '/'.")
-    if _RESERVED.fullmatch(part):
+    if _RESERVED.fullmatch(part) and not _NUMERIC.fullmatch(part):
         raise invalid(f"{part!r} is not a valid id: ids matching __.*__ are reserved.")
     if len(part.encode()) > MAX_ID_BYTES:
         raise invalid(f"An id is longer than {MAX_ID_BYTES} bytes.")

@@ -12,7 +12,7 @@ from google.cloud.firestore_v1.types import StructuredQuery as QueryTypes
 
 from infra.local.firestore.filters import Alternatives, alternatives, check_alternatives, field_key
 from infra.local.firestore.messages import Cursor, Document, DocumentMask, StructuredQuery
-from infra.local.firestore.paths import NAME, FieldPath, format_field, parse_field
+from infra.local.firestore.paths import NAME, FieldPath, check_id, format_field, parse_field
 from infra.local.firestore.refusals import invalid
 from infra.local.firestore.store import Store
 from infra.local.firestore.values import Key, key, lookup
@@ -62,6 +62,8 @@ def parse(parent: str, message: StructuredQuery) -> Query:
         raise invalid("Offset and limit must not be negative.")
     found = alternatives(message.where)
     check_alternatives(found)
+    if message.from_ and message.from_[0].collection_id:
+        check_id(message.from_[0].collection_id)
     selector = message.from_[0] if message.from_ else StructuredQuery().from_.add()
     orders = _orders(message, found)
     return Query(parent, selector.collection_id, selector.all_descendants, found, orders, message)

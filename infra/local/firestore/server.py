@@ -44,6 +44,7 @@ class FirestoreServer:
         self._ttl = dict(ttl or {})
         self._clock = clock
         self._server: grpc.Server | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self._database: Database | None = None
         self.faults = Faults()
         self.port = 0
@@ -57,7 +58,8 @@ class FirestoreServer:
         """Open the documents, bind and serve. Raises OSError when the port is taken."""
         database = Database(self._data, self._clock)
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-        server = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix="firestore"), options=options)
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="firestore")
+        server = grpc.server(threads, options=options)
         server.add_generic_rpc_handlers((self._handler(Service(database, self._indexes)),))
         try:
             self.port = server.add_insecure_port(f"127.0.0.1:{port}")
@@ -65,15 +67,17 @@ class FirestoreServer:
             database.store.close()
             raise OSError(f"Port {port} of 127.0.0.1 is taken.") from error
         server.start()
-        self._server, self._database = server, database
+        self._server, self._threads, self._database = server, threads, database
 
     def stop(self) -> None:
         """Finish the calls under way and close the documents; safe to call twice."""
         if self._server is not None:
             self._server.stop(grace=1).wait()
+        if self._threads is not None:
+            self._threads.shutdown()
         if self._database is not None:
             self._database.store.close()
-        self._server = self._database = None
+        self._server = self._threads = self._database = None
 
     def writes(self) -> dict[str, int]:
         """Writes per document (`collection/id`) since the start."""

@@ -16,6 +16,7 @@ from infra.local.firestore.paths import ROOT_SEGMENTS, FieldPath, name_key
 from infra.local.firestore.refusals import invalid
 
 MAX_DOCUMENT_BYTES = 1_048_576
+MAX_VALUE_BYTES = 1_048_487
 MAX_DEPTH = 20
 MAX_NAME_BYTES = 1500
 
@@ -83,7 +84,7 @@ def lookup(fields: Any, path: FieldPath) -> Value | None:
 
 def check_document_fields(document: Document) -> None:
     """Round times to microseconds, and refuse a document that is too large, too deep or has reserved names."""
-    size = _reference_size(document.name) + 32 + _fields_size(document.fields, depth=1)
+    size = _reference_size(document.name) + 32 + _fields_size(document.fields, depth=0)
     if size > MAX_DOCUMENT_BYTES:
         raise invalid(
             f"Document '{document.name}' cannot be written because its size ({size:,} bytes) exceeds the maximum "
@@ -120,9 +121,9 @@ def _size(value: Value, depth: int) -> int:
             value.timestamp_value.nanos -= value.timestamp_value.nanos % 1000
             return 8
         case "string_value":
-            return len(value.string_value.encode()) + 1
+            return _bounded(len(value.string_value.encode())) + 1
         case "bytes_value":
-            return len(value.bytes_value)
+            return _bounded(len(value.bytes_value))
         case "reference_value":
             return _reference_size(value.reference_value)
         case "geo_point_value":
@@ -133,6 +134,12 @@ def _size(value: Value, depth: int) -> int:
             return _fields_size(value.map_value.fields, depth + 1)
         case kind:
             raise invalid(f"A value of kind {kind} cannot be stored.")
+
+
+def _bounded(size: int) -> int:
+    if size > MAX_VALUE_BYTES:
+        raise invalid(f"A value is longer than {MAX_VALUE_BYTES} bytes.")
+    return size
 
 
 def _geo_point_size(value: Value) -> int:

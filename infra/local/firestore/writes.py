@@ -50,6 +50,17 @@ def name_of(write: Write) -> str:
     return str(name)
 
 
+def check_sequence(writes: Iterable[Write]) -> None:
+    """Refuse a write that demands the opposite of what an earlier one in the same request leaves."""
+    left: dict[str, bool] = {}
+    for write in writes:
+        name = name_of(write)
+        wanted = write.current_document
+        if name in left and wanted.HasField("exists") and wanted.exists != left[name]:
+            raise invalid(f"Two writes of one request contradict each other: {name}")
+        left[name] = write.WhichOneof("operation") != "delete"
+
+
 def apply(write: Write, current: Document | None, at: int) -> Outcome:
     """The outcome of the write at time `at` (microseconds). Refuses where a precondition does not hold."""
     name = name_of(write)

@@ -2,7 +2,7 @@
 
 -- name: connect_person
 -- Find or make the person behind a verified `sub`. A person who is being erased gets a new, empty id.
-SELECT connect_person(CAST(:sub AS text), CAST(:email AS text), CAST(:name AS text)) AS user_id;
+SELECT connect_person(CAST(:sub AS text), CAST(:email AS text), CAST(:full_name AS text)) AS user_id;
 
 -- name: hold_person
 -- Every writing transaction begins here: a person who is being erased can no longer be written for.
