@@ -184,3 +184,13 @@ def test_every_command_is_a_session_of_the_same_name() -> None:
     sessions = set(re.findall(r"@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text()))
 
     assert commands == sessions
+
+
+def test_every_session_starts_a_program_that_exists() -> None:
+    """A command in the list that ends in "No module named" is worse than none."""
+    programs = re.findall(r'become\(session, "([\w.]+)"', (ROOT / "noxfile.py").read_text())
+
+    missing = [name for name in programs if not any(file_of(module) for module in (f"{name}.__main__", name))]
+
+    assert programs
+    assert missing == []
