@@ -13,6 +13,7 @@ from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 UP, DOWN = "ASCENDING", "DESCENDING"
+ANONYMOUS: Any = AnonymousCredentials()  # type: ignore[no-untyped-call]
 NO_RETRY: dict[str, Any] = {"retry": None, "timeout": 10.0}
 
 INDEXES: list[dict[str, Any]] = [
@@ -27,7 +28,7 @@ INDEXES: list[dict[str, Any]] = [
 def connect(host: str, patch: pytest.MonkeyPatch, make: Callable[..., Any] = firestore.Client) -> Any:
     """A client of its own project, so that every test begins with nothing."""
     patch.setenv("FIRESTORE_EMULATOR_HOST", host)
-    return make(project=f"test-{uuid.uuid4().hex[:12]}", credentials=AnonymousCredentials())
+    return make(project=f"test-{uuid.uuid4().hex[:12]}", credentials=ANONYMOUS)
 
 
 def where(field: str, op: str, value: Any) -> FieldFilter:
@@ -38,6 +39,13 @@ def where(field: str, op: str, value: Any) -> FieldFilter:
 def ids(query: Any, transaction: Any = None) -> list[str]:
     """The ids of what a query finds."""
     return [snapshot.id for snapshot in query.stream(transaction=transaction)]
+
+
+def content(document: Any) -> dict[str, Any]:
+    """The fields of a document that is there."""
+    fields: dict[str, Any] | None = document.get().to_dict()
+    assert fields is not None
+    return fields
 
 
 def call(client: firestore.Client, method: str, **request: Any) -> Any:

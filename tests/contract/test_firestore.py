@@ -8,7 +8,7 @@ import random
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cmp_to_key
+from functools import cmp_to_key, partial
 from typing import Any
 
 import grpc
@@ -24,7 +24,18 @@ from hypothesis import strategies as st
 
 from infra.local.firestore import FirestoreServer
 from tests.contract import firestore_emulator
-from tests.contract.firestore_clients import DOWN, INDEXES, NO_RETRY, call, connect, ids, increment, run_together, where
+from tests.contract.firestore_clients import (
+    DOWN,
+    INDEXES,
+    NO_RETRY,
+    call,
+    connect,
+    content,
+    ids,
+    increment,
+    run_together,
+    where,
+)
 
 UTC = datetime.UTC
 NOON = datetime.datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -66,7 +77,7 @@ def db(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[firestore.Clie
 def test_every_kind_of_value_comes_back_as_it_was(db: firestore.Client) -> None:
     """What a cursor or a channel stores is what the next function reads."""
     document = db.document("things/all")
-    values = {
+    values: dict[str, Any] = {
         "null": None, "yes": True, "int": -(2**63), "float": 1.5, "text": "Grüße, 😀", "bytes": b"\x00\xff",
         "when": NOON, "where": firestore.GeoPoint(47.5, -8.5), "who": db.document("people/ada"),
         "list": [1, {"a": [2]}], "map": {"a": {}},
@@ -80,8 +91,9 @@ def test_every_kind_of_value_comes_back_as_it_was(db: firestore.Client) -> None:
 def test_times_are_kept_to_the_microsecond(db: firestore.Client) -> None:
     """A time with nanoseconds would otherwise never equal what was stored of it."""
     document = db.document("things/time")
+    precise = DatetimeWithNanoseconds(2026, 1, 1, nanosecond=123456789, tzinfo=UTC)  # type: ignore[no-untyped-call]
 
-    document.set({"when": DatetimeWithNanoseconds(2026, 1, 1, nanosecond=123456789, tzinfo=UTC)})
+    document.set({"when": precise})
 
     assert document.get().get("when").timestamp_pb().nanos == 123456000
 
@@ -120,7 +132,7 @@ def test_merge_creates_or_adds(db: firestore.Client) -> None:
     document = db.document("things/merged")
 
     document.set({"a": {"b": 1}}, merge=True)
-    document.set({"a": {"c": 2}, "ignored": 9}, merge=["a.c"])
+    document.set({"a": {"c": 2}, "ignored": 9}, merge=["a.c"])  # type: ignore[arg-type]  # as documented
 
     assert document.get().to_dict() == {"a": {"b": 1, "c": 2}}
 
@@ -141,8 +153,7 @@ def test_transforms_count_on_what_is_stored(db: firestore.Client) -> None:
         }
     )  # fmt: skip
 
-    snapshot = document.get()
-    found = snapshot.to_dict()
+    found = content(document)
     assert (found["i"], found["d"], found["text"], found["same"], found["low"], found["new"]) == (
         2**63 - 1,
         1.5,
@@ -155,7 +166,7 @@ def test_transforms_count_on_what_is_stored(db: firestore.Client) -> None:
     assert found["nan"] != found["nan"]
     assert [str(item) for item in found["list"]] == ["1", "nan", "2", "1", "7"]
     assert found["scalar"] == []
-    assert abs(found["when"] - snapshot.update_time) < datetime.timedelta(seconds=1)
+    assert abs(found["when"] - document.get().update_time) < datetime.timedelta(seconds=1)
 
 
 def test_array_remove_takes_equal_numbers_away(db: firestore.Client) -> None:
@@ -584,8 +595,12 @@ def test_values_of_all_types_have_one_order(db: firestore.Client, stored: list[A
 
     found = [int(one.id) for one in collection.order_by("v").stream()]
 
-    encoded = [_helpers.encode_value(value) for value in shuffled]
-    assert found == sorted(range(len(stored)), key=cmp_to_key(lambda a, b: Order.compare(encoded[a], encoded[b])))
+    encoded: list[Any] = [_helpers.encode_value(value) for value in shuffled]
+
+    def compare(a: int, b: int) -> int:
+        return Order.compare(encoded[a], encoded[b])
+
+    assert found == sorted(range(len(stored)), key=cmp_to_key(compare))
 
 
 Model = dict[str, dict[str, Any]]
@@ -763,7 +778,7 @@ def test_only_one_of_many_claims_a_document(place: Place, db: firestore.Client) 
         if story(db.transaction()):
             won.append(number)
 
-    run_together([lambda number=number: claim(number) for number in range(6)])
+    run_together([partial(claim, number) for number in range(6)])
 
     assert len(won) == 1
     assert db.document("leases/only").get().to_dict() == {"owner": won[0]}

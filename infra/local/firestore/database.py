@@ -55,9 +55,8 @@ class Database:
         at = self._moment(reader, name)
         document = self.store.get(name, at)
         if reader.transaction is not None:
-            reader.transaction.seen[name] = Seen(
-                name, _fingerprint([document]), lambda at: _fingerprint([self.store.get(name, at)])
-            )
+            seen = Seen(name, _fingerprint([document]), lambda at: _fingerprint([self.store.get(name, at)]))
+            self.transactions.remember(reader.transaction, name, seen)
         return Read(document, at)
 
     def query(self, query: Query, reader: Reader) -> Answer:
@@ -65,9 +64,11 @@ class Database:
         place = f"{query.parent}/{query.collection}"
         answer = self._answer(query, self._moment(reader, place))
         if reader.transaction is not None:
-            reader.transaction.seen[query.parent, query.message.SerializeToString()] = Seen(
+            what = (query.parent, query.message.SerializeToString())
+            seen = Seen(
                 place, _fingerprint(answer.documents), lambda at: _fingerprint(self._answer(query, at).documents)
             )
+            self.transactions.remember(reader.transaction, what, seen)
         return answer
 
     def _moment(self, reader: Reader, place: str) -> int:

@@ -56,9 +56,6 @@ class _Line:
     waiting: list[bytes] = field(default_factory=list)
     turn_ends: float = 0.0
 
-    def first(self) -> bytes | None:
-        return self.waiting[0] if self.waiting else None
-
     def is_over(self) -> bool:
         return not self.waiting and self.contended_until < time.monotonic()
 
@@ -71,6 +68,7 @@ class Transactions:
         self._changed = threading.Condition(store.lock)
         self._open: dict[bytes, Transaction] = {}
         self._lines: dict[str, _Line] = {}
+        self._waiting: dict[bytes, set[str]] = {}
 
     def begin(self, options: TransactionOptions) -> Transaction:
         """Open a transaction."""
@@ -109,6 +107,11 @@ class Transactions:
             if transaction.snapshot is None:
                 transaction.snapshot = self._store.now()
             return transaction.snapshot
+
+    def remember(self, transaction: Transaction, what: object, seen: Seen) -> None:
+        """Note what the transaction saw, so that its commit is refused if it changes."""
+        with self._changed:
+            transaction.seen[what] = seen
 
     def check(self, transaction: Transaction, written: set[str]) -> None:
         """Refuse a commit whose transaction read what has changed since."""
@@ -150,24 +153,38 @@ class Transactions:
         line = self._lines[place]
         if transaction.id not in line.waiting:
             line.waiting.append(transaction.id)
-            if line.first() == transaction.id:
+            if line.waiting[0] == transaction.id:
                 line.turn_ends = time.monotonic() + TURN_SECONDS
-        self._wait(lambda: line.first() in {transaction.id, None}, {place})
+        self._give_way(transaction, {place})
 
     def _give_way(self, transaction: Transaction, places: set[str]) -> None:
-        """Let those whose turn it is at one of the places finish first."""
-        contended = places & self._lines.keys()
-        mine = {transaction.id, None}
-        self._wait(lambda: all(self._first(place) in mine for place in contended), contended)
+        """Wait until nobody else has the turn at one of the places."""
+        self._waiting[transaction.id] = places & self._lines.keys()
+        try:
+            while self._ahead(transaction.id) and not self._in_circle(transaction.id):
+                self._wait_for_a_turn(places)
+        finally:
+            # One transaction may read two places at once, so it may be gone already.
+            self._waiting.pop(transaction.id, None)
 
-    def _first(self, place: str) -> bytes | None:
-        return self._lines[place].first() if place in self._lines else None
+    def _ahead(self, own: bytes) -> set[bytes]:
+        """Those whose turn it is where the transaction waits."""
+        lines = [self._lines[place] for place in self._waiting.get(own, ()) if place in self._lines]
+        return {line.waiting[0] for line in lines if line.waiting} - {own}
 
-    def _wait(self, mine: Callable[[], bool], places: set[str]) -> None:
-        while not mine():
-            ends = min(self._lines[place].turn_ends for place in places if place in self._lines)
-            if not self._changed.wait(timeout=max(0.0, ends - time.monotonic())):
-                self._end_turns(places)
+    def _in_circle(self, own: bytes) -> bool:
+        """Whether those ahead wait for this one. Then it goes on; one of them commits and the others try again."""
+        seen: set[bytes] = set()
+        new = self._ahead(own)
+        while new - seen:
+            seen |= new
+            new = set().union(*(self._ahead(other) for other in seen))
+        return own in seen
+
+    def _wait_for_a_turn(self, places: set[str]) -> None:
+        ends = min(self._lines[place].turn_ends for place in places & self._lines.keys())
+        if not self._changed.wait(timeout=max(0.0, ends - time.monotonic())):
+            self._end_turns(places)
 
     def _end_turns(self, places: set[str]) -> None:
         """Send those away who had their turn and did not come back."""
