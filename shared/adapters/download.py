@@ -148,7 +148,8 @@ class Download:
         at `start`: those bytes are read again and compared. Raises `Changed`, `ChecksumMismatch`, `Unavailable`,
         `Skipped` above the limit.
         """
-        buffer = memoryview(bytearray(self._client.settings.window_bytes))
+        window_bytes = self._client.settings.window_bytes
+        buffer = memoryview(bytearray(window_bytes if self.size is None else min(window_bytes, self.size)))
         count, _, digest = tail.partition(":")
         again = int(count or 0)
         if again > min(start, len(buffer)):  # said under other settings

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -208,12 +209,12 @@ class Drive:
 
     def about(self) -> About:
         """Whose Drive this is."""
-        user = self._call(self._api.about().get(fields="user(displayName,emailAddress,permissionId)")).get("user") or {}
+        user = self._call(self._api.about.get(fields="user(displayName,emailAddress,permissionId)")).get("user") or {}
         return About(user.get("emailAddress", ""), user.get("displayName", ""), user.get("permissionId", ""))
 
     def file(self, file_id: str, resource_key: str | None = None) -> File:
         """The file as it is now. Raises `FileGone` when Drive does not show it, also at a second look."""
-        request = self._api.files().get(fileId=file_id, supportsAllDrives=True, fields=FIELDS)
+        request = self._api.files.get(fileId=file_id, supportsAllDrives=True, fields=FIELDS)
         request.headers.update(_keys(file_id, resource_key))
         try:
             return _parsed(File.from_drive, self._call(request))
@@ -233,7 +234,7 @@ class Drive:
         """One page of the files that are not in the trash. Raises `PageTokenRejected`: begin the listing again."""
         where = {"corpora": "user"} if corpus == MY_DRIVE else _shared(corpus, corpora="drive")
         answer = self._page(
-            self._api.files().list(
+            self._api.files.list(
                 q="trashed=false",
                 pageToken=page_token,
                 pageSize=page_size,
@@ -251,13 +252,13 @@ class Drive:
 
     def start_page_token(self, corpus: str = MY_DRIVE) -> str:
         """The place in the change log after everything that has happened so far."""
-        request = self._api.changes().getStartPageToken(supportsAllDrives=True, **_drive_of(corpus))
+        request = self._api.changes.getStartPageToken(supportsAllDrives=True, **_drive_of(corpus))
         return _parsed(lambda answer: str(answer["startPageToken"]), self._call(request))
 
     def changes(self, token: str, corpus: str = MY_DRIVE) -> ChangePage:
         """One page of the change log from `token`. The log of my-drive also tells of shared drives that are joined
         or left, and of their files that this person opened. Raises `PageTokenRejected`."""
-        request = self._api.changes().list(
+        request = self._api.changes.list(
             pageToken=token,
             pageSize=1000,
             includeRemoved=True,
@@ -282,7 +283,7 @@ class Drive:
             "token": channel_token,
             "expiration": str(expiration_ms),
         }
-        request = self._api.changes().watch(
+        request = self._api.changes.watch(
             pageToken=token,
             body=body,
             includeRemoved=True,
@@ -296,7 +297,7 @@ class Drive:
     def stop_channel(self, channel_id: str, resource_id: str) -> None:
         """Close a channel. One that is closed already, or was never there, is closed."""
         try:
-            self._call(self._api.channels().stop(body={"id": channel_id, "resourceId": resource_id}))
+            self._call(self._api.channels.stop(body={"id": channel_id, "resourceId": resource_id}))
         except FileGone:
             return
 
@@ -305,9 +306,7 @@ class Drive:
         found: list[tuple[str, str]] = []
         page_token = None
         while True:
-            request = self._api.drives().list(
-                pageSize=100, pageToken=page_token, fields="nextPageToken,drives(id,name)"
-            )
+            request = self._api.drives.list(pageSize=100, pageToken=page_token, fields="nextPageToken,drives(id,name)")
             answer = self._optional(request, "This server has no shared drives.")
             found += _parsed(lambda a: [(str(d["id"]), str(d.get("name", ""))) for d in a.get("drives", [])], answer)
             page_token = answer.get("nextPageToken")
@@ -345,7 +344,7 @@ class Drive:
 
     def _long_export(self, file: File, mime_type: str) -> Download:
         keys = _keys(file.id, file.resource_key)
-        request = self._api.files().download(fileId=file.id, mimeType=mime_type)
+        request = self._api.files.download(fileId=file.id, mimeType=mime_type)
         request.headers.update(keys)
         try:
             operation = self._call(request)
@@ -359,7 +358,7 @@ class Drive:
             time.sleep(pause)
             pause = min(pause * 2, 10 * self._settings.retry_base_seconds)
             name = str(operation.get("name", "")).removeprefix("operations/")
-            request = self._api.operations().get(name=name)
+            request = self._api.operations.get(name=name)
             request.headers.update(keys)
             operation = {"name": name, **self._call(request)}
         answer = _parsed(_finished, operation)
@@ -547,14 +546,18 @@ def _service(endpoint: str) -> Any:
     """Google's request builder, made from the bundled document without network."""
     from googleapiclient.discovery import build
 
-    return build(
+    service = build(
         "drive",
         "v3",
         http=object(),
         static_discovery=True,
         cache_discovery=False,
-        client_options={"api_endpoint": f"{endpoint}/drive/v3/"},
+        # It only builds requests and holds no credentials, so no other universe is compared with theirs.
+        client_options={"api_endpoint": f"{endpoint}/drive/v3/", "universe_domain": "googleapis.com"},
     )
+    # Each of these takes milliseconds to make and can be shared between threads: it only builds requests.
+    names = ("about", "changes", "channels", "drives", "files", "operations")
+    return SimpleNamespace(**{name: getattr(service, name)() for name in names})
 
 
 def _keys(file_id: str, resource_key: str | None) -> dict[str, str]:

@@ -179,7 +179,8 @@ class Pacer:
             if turn - now > LONGEST_PAUSE:
                 raise LongWait("Drive asked this person's work to slow down.", retry_after=turn - now)
             self._next = turn + self._gap
-        time.sleep(turn - now)
+        if turn > now:
+            time.sleep(turn - now)
 
     def slow_down(self, seconds: float | None) -> None:
         """Drive said too fast: nobody asks for `seconds`, and then with growing gaps."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import socket
 import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
+
+from shared.config import Settings
 
 
 class Request(NamedTuple):
@@ -183,3 +187,29 @@ def scripted(content: bytes, *faults: Respond | None) -> Respond:
             fault(request, line)
 
     return respond
+
+
+WINDOW = 64 * 1024
+CONTENT = random.Random(7).randbytes(10 * WINDOW + 123)
+SHA = ("sha256", hashlib.sha256(CONTENT).hexdigest())
+
+
+def settings_for(url: str, **more: Any) -> Settings:
+    """Settings that point at a server, with small windows and short pauses."""
+    values = {
+        "window_bytes": WINDOW,
+        "hold_bytes": 4 * WINDOW,
+        "retry_base_seconds": 0.002,
+        "http_timeout_seconds": 5.0,
+    }
+    return Settings(google_cloud_project="test", drive_endpoint=url, **{"http_timeout_seconds": 5.0, **values, **more})
+
+
+def content_of(download: Any, start: int = 0) -> bytes:
+    """All windows of a download or a source, as one."""
+    return b"".join(bytes(window) for window in download.windows(start))
+
+
+def cut_after(request: Request, line: Line, after: int) -> None:
+    """Break off CONTENT in an orderly way."""
+    cut(CONTENT, request, line, after, reset=False)

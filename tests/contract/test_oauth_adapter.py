@@ -278,7 +278,8 @@ def test_a_new_signing_key_is_looked_up(certs: tuple[Server, dict[str, str]], mo
     assert len(server.requests) == 1
 
     monkeypatch.setattr(oauth, "_CERTS_AGAIN", 0.0)
-    assert oauth.verify_id_token(settings, signed(OTHER), "client-1")["sub"] == "7"
+    for key in (OTHER, KEY, OTHER):
+        assert oauth.verify_id_token(settings, signed(key), "client-1")["sub"] == "7"
     assert len(server.requests) == 2
 
 
