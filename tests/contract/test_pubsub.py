@@ -839,6 +839,32 @@ def test_no_more_pushes_are_under_way_than_allowed(tmp_path: Path) -> None:
     assert most == 3
 
 
+def test_a_push_past_its_deadline_is_repeated_while_the_first_still_runs(ours: PubSub) -> None:
+    """A function that timed out keeps running, so leases are fenced; this is the case that they are fenced against."""
+    first, repeated, gate = threading.Event(), threading.Event(), threading.Event()
+
+    def answer(_: Request) -> Response:
+        if first.is_set():
+            repeated.set()
+            return Response(status_code=204)
+        first.set()
+        gate.wait(PATIENCE)
+        return Response(status_code=204)
+
+    http = HttpServer(Starlette(routes=[Route("/", answer, methods=["POST"])]))
+    http.start()
+    topic = ours.topic()
+    ours.subscription(topic, push_config={"push_endpoint": http.url}, ack_deadline_seconds=10)
+
+    ours.publish(topic)
+
+    assert repeated.wait(PATIENCE)
+    assert ours.server is not None
+    until(ours.server.idle)
+    gate.set()
+    http.stop()
+
+
 def test_the_backlog_and_idleness_are_told_truthfully(ours: PubSub) -> None:
     """`--once` ends when nothing is left to do, and not before."""
     topic = ours.topic()
