@@ -49,10 +49,11 @@ def consumes(message_type: type[M], *, verify: Verify) -> Callable[[Callable[[M]
     """Make an HTTP function of a story that takes one message. `verify` raises `BadRequest` for a wrong sender."""
 
     def decorate(story: Callable[[M], None]) -> Callable[..., Answer]:
+        @wraps(story)
         def of_delivery(delivery: Delivery) -> None:
             story(parse(message_type, delivery.data))
 
-        return wraps(story)(consumes_deliveries(verify=verify)(of_delivery))
+        return consumes_deliveries(verify=verify)(of_delivery)
 
     return decorate
 

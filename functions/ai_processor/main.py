@@ -26,7 +26,7 @@ from shared.config import Settings, settings
 from shared.consume import consumes
 from shared.domain.errors import LongWait, Skipped, Superseded
 from shared.domain.parts import Locator
-from shared.readers.passages import Passage, cut
+from shared.passages import Passage, cut
 
 Known = Callable[[Sequence[bytes]], set[bytes]]
 

@@ -60,7 +60,7 @@ class ThreadedFunction:
             def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the library's name
                 """The function logs its own requests."""
 
-        app: Any = functions_framework.create_app(self.name, str(source_of(self.name)), "http")  # type: ignore[no-untyped-call]
+        app: Any = functions_framework.create_app(self.name, str(source_of(self.name)), "http")
         try:
             server = make_server("127.0.0.1", self.port, app, threaded=True, request_handler=Quiet)
         except (OSError, SystemExit) as error:  # werkzeug exits where the port is taken

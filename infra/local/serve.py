@@ -23,9 +23,9 @@ def main() -> None:
     arguments = parser.parse_args()
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    app = functions_framework.create_app(arguments.name, str(source_of(arguments.name)), "http")  # type: ignore[no-untyped-call]
+    app = functions_framework.create_app(arguments.name, str(source_of(arguments.name)), "http")
     options = {"control_socket_disable": True, "worker_tmp_dir": "/dev/shm", "graceful_timeout": 3}  # noqa: S108
-    GunicornApplication(app, "127.0.0.1", arguments.port, False, **options).run()  # type: ignore[no-untyped-call]
+    GunicornApplication(app, "127.0.0.1", arguments.port, False, **options).run()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from infra.local.ai.vertex import VertexServer
 from infra.local.errors import StackError
 from infra.local.firestore.server import FirestoreServer
 from infra.local.google import GoogleServer
+from infra.local.google.keys import UNIVERSE
 from infra.local.hosting import FUNCTIONS, ROOT, ProcessFunction, ThreadedFunction
 from infra.local.postgres import PostgresError, PostgresServer
 from infra.local.pubsub import topology
@@ -171,6 +172,7 @@ class Stack:
         self.environment = {
             **self.google.settings(),
             "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "GOOGLE_CLOUD_UNIVERSE_DOMAIN": UNIVERSE,
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.google.service_account_file()),
             "PUBSUB_EMULATOR_HOST": self.pubsub.url,
             "FIRESTORE_EMULATOR_HOST": self.firestore.url,
@@ -187,7 +189,7 @@ class Stack:
             "SECRETMANAGER_ENDPOINT": vault.url,
             "VERTEX_ENDPOINT": vertex.url,
             "VERTEX_LOCATION": "local",
-            "EMBEDDING_MODEL": "text-embedding-005",
+            "EMBEDDING_MODEL": "lexical-hashing-001",
             "EMBEDDING_TEXTS_PER_REQUEST": "100",
             "DOCUMENTAI_ENDPOINT": documents.url,
             "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.domain.parts import Locator
 from shared.domain.tokens import estimate_tokens
-from shared.readers.passages import MAX_TOKENS, Mark, cut, passage_hash
+from shared.passages import MAX_TOKENS, Mark, cut, passage_hash
 
 SENTENCE = "The harbour master counted the boats again before the tide turned. "
 SCRIPTS = [

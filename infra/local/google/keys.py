@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from google.auth import crypt, jwt
 
+UNIVERSE = "drivestream.test"
 SERVICE_ACCOUNT = "drivestream@local.iam.gserviceaccount.com"
 
 
@@ -31,9 +32,7 @@ class Keys:
         )
         self.kid = hashlib.sha256(public).hexdigest()[:40]
         self._certificate = _certificate(self._signing)
-        self._signer = crypt.RSASigner.from_string(  # type: ignore[no-untyped-call]
-            _pem(self._signing), self.kid
-        )
+        self._signer = crypt.RSASigner(self._signing, self.kid)  # type: ignore[no-untyped-call]
 
     def sign(self, claims: Mapping[str, Any], issuer: str) -> str:
         """An RS256 JWT. `iss`, `iat` and `exp` (one hour) are filled in where the claims do not say."""
@@ -57,15 +56,19 @@ class Keys:
             "client_email": SERVICE_ACCOUNT,
             "client_id": "100000000000000000001",
             "token_uri": token_uri,
+            # Another universe than Google's: otherwise google-auth asks Google where this account may be used.
+            "universe_domain": UNIVERSE,
         }
 
-    def service_claims(self, assertion: str, audience: str) -> dict[str, Any]:
+    def service_claims(self, assertion: str, token_uri: str) -> dict[str, Any]:
         """The claims of a JWT that the service account signed. Raises ValueError when it did not, or too long ago."""
+        # google-auth names Google's own endpoint as the audience, whatever the key file's token_uri says.
+        audiences = [token_uri, "https://oauth2.googleapis.com/token"]
         public = self._service.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         claims: Mapping[str, Any] = jwt.decode(  # type: ignore[no-untyped-call]
-            assertion, certs=public, audience=audience, clock_skew_in_seconds=60
+            assertion, certs=public, audience=audiences, clock_skew_in_seconds=60
         )
         return dict(claims)
 
@@ -88,7 +91,8 @@ def service_account_file(path: Path, keys: Keys, token_uri: str) -> Path:
 def _private_key(path: Path) -> rsa.RSAPrivateKey:
     if not path.exists():
         write_private(path, _pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)))
-    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    # Checking the primes takes 0.1 s, and the file is our own.
+    key = serialization.load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise TypeError(f"{path} does not hold an RSA key; delete it and start again")
     return key
