@@ -35,6 +35,7 @@ from infra.local.google.items import (
     shortcut_target,
 )
 from infra.local.google.layout import LAYOUT_FILE, Layout, LayoutError, read_layout
+from infra.local.google.matching import HASH_AT_SCAN, match, new_content
 from infra.local.google.store import Store
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,6 @@ CREATE TABLE IF NOT EXISTS changes (
 CREATE INDEX IF NOT EXISTS changes_by_corpus ON changes (corpus, seq);
 """
 _REMEMBER_SECONDS = 30 * 86_400
-_HASH_AT_SCAN = 64 * 1024 * 1024
-# Two edits within one tick of the kernel's clock leave the same time stamp; a stamp this fresh is not trusted yet.
-_FRESH_NS = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +177,7 @@ class FolderDrive:
         for item in list(self._items.values()):
             if time.monotonic() > end:
                 return
-            if not item.md5 and not item.is_folder and item.size <= _HASH_AT_SCAN:
+            if not item.md5 and not item.is_folder and item.size <= HASH_AT_SCAN:
                 self.with_checksums(item)
 
     # The change logs
@@ -340,7 +338,7 @@ class FolderDrive:
             name, kind, mime_type = clean(PurePosixPath(entry.path).name), item.kind, FOLDER
         else:
             if not item.same_content_as(entry):
-                item = _new_content(item, entry, self.folder / entry.path)
+                item = new_content(item, entry, self.folder / entry.path)
             if old is None or item is not old or item.path != entry.path:
                 item = replace(item, content_type=mime_type_of(self.folder / entry.path))
             name, kind = name_and_kind(entry.path)
@@ -456,7 +454,8 @@ class FolderDrive:
                 self._gone[item.id] = item
             else:
                 self._gone.pop(item.id, None)
-        self._items, self._roots, self._drives = items, roots, drives
+        # The root of a person who has left stays: a request that is under way may still ask for it.
+        self._items, self._roots, self._drives = items, self._roots | roots, drives
 
     def _edits(self) -> dict[str, dict[str, Any]]:
         return {row["id"]: json.loads(row["body"]) for row in self._store.rows("SELECT id, body FROM edits")}
@@ -473,103 +472,6 @@ class FolderDrive:
             i.path: Entry(i.path, str(PurePosixPath(i.path).parent), i.space, i.is_folder, i.inode, i.size, i.mtime_ns)
             for i in self._items.values()
         }
-
-
-def match(entries: Mapping[str, Entry], items: Iterable[Item], gone: Iterable[Item], folder: Path) -> dict[str, Item]:
-    """Which known item each path on disk is: by path, else by inode, else by content, else one that came back."""
-    by_path = {item.path: item for item in items}
-    by_inode = {item.inode: item for item in by_path.values()}
-    places = {entry.inode: entry.path for entry in entries.values()}
-    found: dict[str, Item] = {}
-    for path, entry in entries.items():
-        item = by_path.get(path)
-        if item and item.is_folder == entry.is_folder and not _changed_places(item, entry, by_inode, places):
-            found[path] = item
-    taken = {item.id for item in found.values()}
-
-    def claim(candidate: Callable[[Entry], Item | None]) -> None:
-        for path, entry in entries.items():
-            item = candidate(entry) if path not in found else None
-            if item is not None and item.id not in taken:
-                found[path] = item
-                taken.add(item.id)
-
-    claim(lambda entry: _moved(by_inode, entry))
-    lost = {(i.size, i.md5): i for i in by_path.values() if i.id not in taken and i.md5 and i.size}
-    claim(lambda entry: _same_content(entry, lost, folder))
-    past = list(gone)
-    gone_by_path = {item.path: item for item in past}
-    gone_by_inode = {item.inode: item for item in past}
-    claim(lambda entry: _moved(gone_by_inode, entry) or _returned(gone_by_path.get(entry.path), entry, folder))
-    return found
-
-
-def _moved(by_inode: Mapping[str, Item], entry: Entry) -> Item | None:
-    item = by_inode.get(entry.inode)
-    return item if item is not None and _is_moved(item, entry) else None
-
-
-def _returned(item: Item | None, entry: Entry, folder: Path) -> Item | None:
-    """A file that was gone from this very path, if it is the same again."""
-    if item is None or item.is_folder != entry.is_folder:
-        return None
-    if entry.is_folder or (item.size, item.mtime_ns) == (entry.size, entry.mtime_ns):
-        return item
-    return _same_content(entry, {(item.size, item.md5): item}, folder)
-
-
-def _changed_places(item: Item, entry: Entry, by_inode: Mapping[str, Item], places: Mapping[str, str]) -> bool:
-    """Whether another known file was moved onto this path while this one moved elsewhere.
-
-    An editor that keeps a backup also moves the old file away, but what it then writes here is unknown: still an edit.
-    """
-    if item.inode == entry.inode:
-        return False
-    other = by_inode.get(entry.inode)
-    return other is not None and _is_moved(other, entry) and places.get(item.inode, entry.path) != entry.path
-
-
-def _is_moved(item: Item, entry: Entry) -> bool:
-    """Same inode and untouched. A freed inode is used again at once, so the inode alone proves nothing for a file."""
-    if item.is_folder or entry.is_folder:
-        return item.is_folder and entry.is_folder and item.inode == entry.inode
-    return item.same_content_as(entry)
-
-
-def _same_content(entry: Entry, candidates: Mapping[tuple[int, str], Item], folder: Path) -> Item | None:
-    if entry.is_folder or entry.size > _HASH_AT_SCAN or all(size != entry.size for size, _ in candidates):
-        return None
-    try:
-        return candidates.get((entry.size, checksums(folder / entry.path)[0]))
-    except OSError:
-        return None
-
-
-def _new_content(item: Item, entry: Entry, path: Path) -> Item:
-    """The item with the disk's content: a new revision, unless the bytes are known to be the same."""
-    fresh = abs(time.time_ns() - entry.mtime_ns) < _FRESH_NS
-    sums = ("", "", "")
-    if entry.size <= _HASH_AT_SCAN and (fresh or (item.md5 and item.size == entry.size)):
-        try:
-            sums = checksums(path)
-        except OSError:
-            sums = ("", "", "")
-    same = bool(sums[0]) and sums[0] == item.md5
-    modified = max(0, entry.mtime_ns // 1_000_000)
-    # A native file has no checksum: its time is all that tells a reader of an edit, so it always moves on.
-    if item.revision and not same and item.kind == "native":
-        modified = max(modified, item.modified + 1)
-    return replace(
-        item,
-        size=entry.size,
-        mtime_ns=-1 if fresh else entry.mtime_ns,
-        inode=entry.inode,
-        modified=item.modified if same and item.mtime_ns == -1 and item.kind == "native" else modified,
-        revision=item.revision if same else item.revision + 1,
-        md5=sums[0],
-        sha1=sums[1],
-        sha256=sums[2],
-    )
 
 
 def _drive_changes(before: Mapping[str, Drive], after: Mapping[str, Drive]) -> Iterable[tuple[str, str, str, bool]]:

@@ -47,9 +47,8 @@ img { max-width: 100% }
 .page { max-width: 60rem }
 """
 _PREVIEW_BYTES = 1024 * 1024
-_TEXT_TYPES = ("text/", "message/") + tuple(
-    f"application/{kind}" for kind in ("json", "xml", "sql", "x-ndjson", "x-yaml", "rtf", "mbox", "javascript", "x-sh")
-)
+_TEXT_APPLICATIONS = ("json", "xml", "sql", "x-ndjson", "x-yaml", "rtf", "mbox", "javascript", "x-sh")
+_TEXT_TYPES = ("text/", "message/", *(f"application/{kind}" for kind in _TEXT_APPLICATIONS))
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
