@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from shared.adapters.download import Download, RangeFile
 from shared.adapters.drive import classify
-from shared.adapters.transport import Broken, Changed, ChecksumMismatch, Client
+from shared.adapters.transport import Broken, Changed, ChecksumMismatch, Client, Pacer
 from shared.domain.errors import LongWait, ReconnectNeeded, Skipped, Unavailable
 from tests.contract.fake_http import (
     CONTENT,
@@ -165,9 +166,8 @@ def test_a_wrong_content_range_is_not_believed(content_range: str) -> None:
     def wrong(request: Request, line: Line) -> None:
         assert request.range is not None
         first = request.range[0]
-        said = content_range.format(
-            first=first, next=first + 1, last=len(CONTENT) - 1, rest=len(CONTENT) - first - 1, size=len(CONTENT)
-        )
+        size, left = len(CONTENT), len(CONTENT) - first
+        said = content_range.format(first=first, next=first + 1, last=size - 1, rest=left - 1, size=size)
         line.answer(206, CONTENT[first:], Content_Range=said)
 
     with Server(scripted(CONTENT, partial(cut_after, after=100), wrong)) as server:
@@ -380,25 +380,43 @@ def test_passing_refusals_are_waited_out(status: int) -> None:
 
 
 def test_a_rate_limit_holds_up_this_person_and_nobody_else() -> None:
-    """After 429 with Retry-After all threads of one person wait; other people's do not."""
+    """After a 429 no thread of this person asks again before the time; other people's do."""
 
     def limited(request: Request, line: Line) -> None:
-        line.refuse(429, "rateLimitExceeded", Retry_After="1")
+        line.refuse(429, "rateLimitExceeded", Retry_After="60")
 
     with Server(scripted(CONTENT, limited)) as server:
         client, other = client_of(server), client_of(server)
-        begun = time.monotonic()
-        first = threading.Thread(target=client.call, args=("GET", f"{server.url}/a"), kwargs={"headers": {}})
-        first.start()
-        while not server.requests:
-            threading.Event().wait(0.005)
-        other.call("GET", f"{server.url}/b", headers={})
-        other_took = time.monotonic() - begun
-        client.call("GET", f"{server.url}/c", headers={})
-        mine_took = time.monotonic() - begun
-        first.join()
+        ask = partial(client.call, "GET", f"{server.url}/mine", headers={})
+        with pytest.raises(LongWait):
+            ask()
+        with ThreadPoolExecutor(4) as threads:
+            waiting = [threads.submit(ask) for _ in range(8)]
 
-        assert other_took < 0.9 < mine_took
+        assert all(isinstance(call.exception(), LongWait) for call in waiting)
+        assert other.call("GET", f"{server.url}/theirs", headers={}).body == CONTENT
+        assert [request.target for request in server.requests] == ["/mine", "/theirs"]
+
+
+def test_a_short_rate_limit_is_waited_out() -> None:
+    """Most limits are over in a moment; the work goes on where it is."""
+    limited: Respond = lambda r, line: line.refuse(403, "userRateLimitExceeded")  # noqa: E731
+    with Server(scripted(CONTENT, limited, limited, limited)) as server:
+        assert client_of(server).call("GET", f"{server.url}/x", headers={}).body == CONTENT
+    with Server(limited) as server:
+        with pytest.raises(LongWait):
+            client_of(server).call("GET", f"{server.url}/x", headers={})
+        assert len(server.requests) == 6
+
+
+def test_requests_come_further_apart_after_a_rate_limit() -> None:
+    """Going on at the same pace would only meet the next limit."""
+    pacer = Pacer(1.0)
+    pacer.slow_down(0.0)
+    begun = time.monotonic()
+    for _ in range(3):
+        pacer.wait()
+    assert time.monotonic() - begun >= 0.1
 
 
 def test_a_long_retry_after_is_the_brokers_business() -> None:
