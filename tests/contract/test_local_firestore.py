@@ -43,81 +43,98 @@ def db(server: FirestoreServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[fir
 # What is stored stays
 
 SERVE = """
-import sys, threading
+import os, signal, sys, threading
 from pathlib import Path
 from infra.local.firestore import FirestoreServer
+from infra.local.firestore.store import Store
+
+left, replace = int(sys.argv[2]), Store._replace
+
+def replace_or_die(store, *change):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(store, *change)
+
+Store._replace = replace_or_die
 server = FirestoreServer(Path(sys.argv[1]))
 server.start()
 print(server.url, flush=True)
 threading.Event().wait()
 """
+PARTS = 10
+CHANGES = PARTS + 1
 
 
-def serve(data: Path) -> tuple[subprocess.Popen[str], str]:
-    """A server in a process of its own, and its address."""
-    process = subprocess.Popen([sys.executable, "-c", SERVE, str(data)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def serve(data: Path, die_at_change: int = 0) -> tuple[subprocess.Popen[str], str]:
+    """A server in a process of its own, and its address. It kills itself before it makes that change, if told."""
+    command = [sys.executable, "-c", SERVE, str(data), str(die_at_change)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
 
 
 def test_killing_the_server_loses_nothing_that_was_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`kill -9` at any time, then the same command: it goes on, and no transaction is there by half."""
+    """`kill -9` at any time, then the same command: it goes on, and no commit is there by half."""
     answered = -1
-    for upto in (20, 60, 90):
-        process, host = serve(tmp_path)
-        client = connect(host, monkeypatch, lambda **more: firestore.Client(**{**more, "project": "survivor"}))
+    # From outside at some moment; in the midst of a commit; before the last change of one.
+    for die_at_change in (0, 7 * CHANGES + CHANGES // 2, 4 * CHANGES):
+        process, host = serve(tmp_path, die_at_change)
+        client = connect(host, monkeypatch, survivor)
         assert_whole(client, answered)
-        numbers = write_until_killed(client, process, answered + 1, upto)
-        answered = numbers[-1]
+        answered = write_until_killed(client, process, by_us=not die_at_change)
         client.close()
 
     process, host = serve(tmp_path)
-    client = connect(host, monkeypatch, lambda **more: firestore.Client(**{**more, "project": "survivor"}))
+    client = connect(host, monkeypatch, survivor)
     assert_whole(client, answered)
     client.close()
     process.kill()
     process.wait()
 
 
-def write_until_killed(client: firestore.Client, process: subprocess.Popen[str], first: int, upto: int) -> list[int]:
-    """Commit number after number to two documents and a log; kill the server in the midst of it."""
-    answered: list[int] = []
+def survivor(**more: Any) -> firestore.Client:
+    """A client whose project stays the same."""
+    return firestore.Client(**{**more, "project": "survivor"})
+
+
+def write_until_killed(client: firestore.Client, process: subprocess.Popen[str], by_us: bool) -> int:
+    """Commit number after number to many documents and a log until the server is dead: the last that it answered."""
+    answered = [len(ids(client.collection("log"))) - 1]
     enough = threading.Event()
 
     def write() -> None:
-        number = first
         while True:
+            number = answered[-1] + 1
             batch = client.batch()
-            batch.set(client.document("pair/left"), {"n": number, "weight": "x" * 20_000})
-            batch.set(client.document(f"log/{number:06}"), {"n": number})
-            batch.set(client.document("pair/right"), {"n": number})
+            for part in range(PARTS):
+                batch.set(client.document(f"parts/{part:03}"), {"n": number})
+            batch.set(client.document(f"log/{number:06}"), {})
             try:
                 batch.commit(**NO_RETRY)
             except exceptions.GoogleAPICallError:
                 return
             answered.append(number)
-            number += 1
-            if len(answered) >= upto:
+            if len(answered) > 20:
                 enough.set()
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert enough.wait(timeout=60)
-    process.send_signal(signal.SIGKILL)
+    if by_us:
+        assert enough.wait(timeout=60)
+        process.send_signal(signal.SIGKILL)
     writer.join()
     process.wait()
-    return answered
+    return answered[-1]
 
 
 def assert_whole(client: firestore.Client, answered: int) -> None:
     """Everything answered is there, at most the one unanswered commit beyond it, and that one whole."""
-    log = [int(one) for one in ids(client.collection("log"))]
-    left, right = (client.document(f"pair/{side}").get() for side in ("left", "right"))
-    last = left.get("n") if left.exists else -1
-    assert log == list(range(last + 1))
+    last = len(ids(client.collection("log"))) - 1
+    parts = [one.get("n") for one in client.collection("parts").stream()]
     assert last in {answered, answered + 1}
-    assert right.exists == left.exists
-    assert not right.exists or right.get("n") == last
+    assert parts == ([last] * PARTS if last >= 0 else [])
 
 
 def test_a_restart_on_the_same_port_is_only_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
