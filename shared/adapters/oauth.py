@@ -24,12 +24,8 @@ from shared.domain.errors import BadRequest, ReconnectNeeded, Unavailable
 
 DRIVE_READONLY = "https://www.googleapis.com/auth/drive.readonly"
 SCOPES = ("openid", "email", "profile", DRIVE_READONLY)
-# Google answers with the long names of what was asked for by the short ones; all of Drive includes reading it.
-_ALSO_GRANTED_BY = {
-    "email": ("https://www.googleapis.com/auth/userinfo.email",),
-    "profile": ("https://www.googleapis.com/auth/userinfo.profile",),
-    DRIVE_READONLY: ("https://www.googleapis.com/auth/drive",),
-}
+_NEEDED = ("openid", DRIVE_READONLY)
+_ALSO_GRANTED_BY = {DRIVE_READONLY: ("https://www.googleapis.com/auth/drive",)}  # all of Drive includes reading it
 _CLOCK_SKEW = 10  # seconds
 _CERTS_SECONDS = 3600.0
 _CERTS_AGAIN = 60.0  # seconds before an unknown key makes us look again
@@ -79,9 +75,10 @@ def authorize_url(settings: Settings, state: str, nonce: str, challenge: str, lo
 
 
 def missing_scopes(granted: Iterable[str]) -> frozenset[str]:
-    """What we asked for and did not get. A person may untick reading Drive; the answer's scopes are the truth."""
+    """What nothing works without and was not granted. A person may untick reading Drive; the answer's scopes are
+    the truth. A missing name or e-mail address is no reason to turn somebody away."""
     have = frozenset(granted)
-    return frozenset(scope for scope in SCOPES if not have & {scope, *_ALSO_GRANTED_BY.get(scope, ())})
+    return frozenset(scope for scope in _NEEDED if not have & {scope, *_ALSO_GRANTED_BY.get(scope, ())})
 
 
 def consent_refused(error: str) -> BadRequest:
