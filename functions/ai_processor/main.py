@@ -49,7 +49,7 @@ class Understood:
     """What became of a chunk. A chunk that gave no text says why."""
 
     passages: Sequence[Passage] = ()
-    vectors: Sequence[Sequence[float] | None] = ()  # None: this person has paid for the same words before
+    vectors: Sequence[Sequence[float] | None] = ()  # None: paid for before, or the model refuses these words
     entities: Sequence[Sequence[Entity]] = ()
     pages: int = 0
     embedded_tokens: int = 0
@@ -87,7 +87,9 @@ class Understanding:
             return Understood(pages=pages)
         had = known([passage.hash for passage in passages])
         fresh = [number for number, passage in enumerate(passages) if passage.hash not in had]
-        embedded = self._embedder.embed([passages[number].text for number in fresh], title=chunk.title or None)
+        embedded = self._embedder.embed([passages[number].text for number in fresh])
+        if embedded.reasons:  # found by their words alone
+            log.event("not_embedded", "WARNING", passages=len(embedded.reasons))
         vectors: list[Sequence[float] | None] = [None] * len(passages)
         for number, vector in zip(fresh, embedded.vectors, strict=True):
             vectors[number] = vector
