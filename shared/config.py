@@ -55,6 +55,7 @@ class Settings:
     # Postgres: a URL, or a Cloud SQL instance with IAM authentication.
     database_url: str = ""
     cloud_sql_instance: str = ""
+    cloud_sql_ip_type: str = "PRIVATE"  # PRIVATE, PUBLIC or PSC
     cloud_sql_user: str = ""
     cloud_sql_database: str = "drivestream"
     database_connections: int = 4

@@ -165,6 +165,7 @@ def _connect_to_cloud_sql(settings: Settings, options: Mapping[str, str]) -> Con
     connection = _connector().connect(
         settings.cloud_sql_instance,
         "pg8000",
+        ip_type=settings.cloud_sql_ip_type,
         user=settings.cloud_sql_user,
         db=settings.cloud_sql_database,
         enable_iam_auth=True,
