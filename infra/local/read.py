@@ -7,6 +7,7 @@ so that a large file needs no more memory here than in the streamer.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import mimetypes
@@ -45,7 +46,9 @@ class Show(Protocol):
 def main(arguments: list[str] | None = None) -> int:
     """Read the files named, folders with all that is in them. 0 unless a file failed or a path is missing."""
     parser = argparse.ArgumentParser(prog="./dev read", description="Read files through Drivestream's readers.")
-    parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="a file, or a folder with all that is in it")
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", type=Path, help="a file, or a folder with all that is in it"
+    )
     parser.add_argument("--json", action="store_true", help="a line of JSON for each file")
     chosen = parser.parse_args(arguments)
     missing = [path for path in chosen.paths if not path.exists()]
@@ -175,10 +178,8 @@ def _between(what: str, first: int | None, last: int | None) -> str | None:
 
 
 def _forget_peak() -> None:
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the highest resident size so far
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):  # Linux only: forget the highest resident size so far
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_mib() -> float:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from shared.domain.errors import Skipped
 from shared.domain.parts import Locator, Part, State, Text
 
 PART = 4096  # characters: small enough to point to a place, large enough to be cheap, and under 64 KiB in any script
@@ -45,22 +46,25 @@ def gather(blocks: Iterable[Block | Part], after: State) -> Iterator[Part]:
     before = {name: value for name, value in after.items() if name != "piece"}
     held: list[Block] = []
     size = 0
-    for block in blocks:
-        if not isinstance(block, Block):
-            yield from _joined(held)
-            yield block
-            held, size, before = [], 0, dict(block.after)
-            continue
-        if held and (size + len(block.text) > PART or not _one_place(held[-1].locator, block.locator)):
-            yield from _joined(held)
-            held, size = [], 0
-        if len(block.text) > PART:
-            yield from _pieces(block, before, skip)
-        elif block.text:
-            held.append(block)
-            size += len(block.text)
-        skip, before = 0, dict(block.after)
-    yield from _joined(held)
+    try:
+        for block in blocks:
+            if held and not (isinstance(block, Block) and size + len(block.text) <= PART and _beside(held[-1], block)):
+                yield _joined(held)
+                held, size = [], 0
+            if not isinstance(block, Block):
+                yield block
+            elif len(block.text) > PART:
+                yield from _pieces(block, before, skip)
+            elif block.text:
+                held.append(block)
+                size += len(block.text)
+            skip, before = 0, dict(block.after)
+    except Skipped:  # damage, or a bound: what came before it is whole
+        if held:
+            yield _joined(held)
+        raise
+    if held:
+        yield _joined(held)
 
 
 def numbered(sections: Iterable[Callable[[], Iterable[tuple[str, Locator]]]], after: State) -> Iterator[Block]:
@@ -103,13 +107,13 @@ class Flow:
         return text
 
 
-def _one_place(a: Locator, b: Locator) -> bool:
+def _beside(one: Block, other: Block) -> bool:
+    a, b = one.locator, other.locator
     return (a.heading, a.sheet, a.slide, a.part, a.page_last) == (b.heading, b.sheet, b.slide, b.part, b.page_first)
 
 
-def _joined(held: list[Block]) -> Iterator[Part]:
-    if held:
-        yield Text("".join(b.text for b in held), held[0].locator.through(held[-1].locator), held[-1].after)
+def _joined(held: list[Block]) -> Part:
+    return Text("".join(b.text for b in held), held[0].locator.through(held[-1].locator), held[-1].after)
 
 
 def _pieces(block: Block, before: State, skip: int) -> Iterator[Part]:

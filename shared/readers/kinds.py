@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from shared.readers.encoding import wide
+
 # Beginnings that only one kind of file has. A beginning that is plain letters counts only where zeros follow, as they
 # do in every file of these kinds: a poem may begin with "BM" or "OTTO".
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
@@ -83,8 +85,8 @@ def by_content(head: bytes) -> str | None:
     for at, signature, kind in _SIGNATURES:
         if head.startswith(signature, at) and (not signature.isascii() or b"\0" in head[:512] or kind == "rtf"):
             return kind
-    sample = head[:65_536]
-    if sample.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")) or _alternates(sample):
+    sample = head[:65_536]  # as much as `wide` looks at
+    if sample.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")) or wide(sample):
         return None  # UTF-16 or UTF-32: full of zeros, and text
     if len(sample) - len(sample.translate(None, _CONTROL)) > _MUCH * len(sample):
         return "binary"
@@ -107,16 +109,3 @@ def of_ole(head: bytes, named: str | None) -> str:
     if "EncryptedPackage".encode("utf-16-le") in head or named in ("docx", "xlsx", "pptx"):
         return "locked"
     return "ole"
-
-
-def _alternates(sample: bytes) -> bool:
-    """Zeros at every other or at three of four places: UTF-16 or UTF-32 without a mark."""
-    sample = sample[: len(sample) // 4 * 4]
-    count = len(sample) // 4
-    zeros = sorted((sample[place::4].count(0) for place in range(4)), reverse=True)
-    return (
-        (count > 2
-        and zeros[1] > count * 0.2
-        and zeros[2] < max(zeros[1] * 0.2, 1))
-        or (count > 2 and zeros[2] > count * 0.9 and zeros[3] < count * 0.05)
-    )

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 
 from shared.domain.parts import Locator, Part, State
+from shared.readers.encoding import detect
 from shared.readers.gather import Flow, clean, gather, numbered
 from shared.readers.limits import KIB, Limits
 from shared.readers.source import Source
-from shared.readers.text import Decoded, detect
+from shared.readers.text import Decoded
 
 _FEED = 16 * KIB  # characters
 _UNFINISHED = 64 * KIB
@@ -45,7 +46,7 @@ def _told(source: Source) -> Iterator[Told]:
             yield from page.out
             page.out.clear()
     page.close()
-    page.flush("\n")
+    page.flush("\n\n")
     yield from page.out
 
 

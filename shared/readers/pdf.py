@@ -257,8 +257,9 @@ class _Children:
     """The pool. Nothing is started before the first PDF."""
 
     def __init__(self) -> None:
-        self._free: list[tuple[float, Child]] = []
-        self._lent = 0
+        self.lent: set[Child] = set()
+        self.free: dict[Child, float] = {}  # and since when
+        self._places = 0  # taken, by children lent or about to be
         self._changed = threading.Condition()
         self._owner = 0
         self._timer: threading.Timer | None = None
@@ -267,22 +268,24 @@ class _Children:
     def lend(self, limits: Limits) -> Iterator[Child]:
         """A child for one document. Kept afterwards if it is between questions, else ended."""
         child = self._take(limits)
+        self.lent.add(child)
         try:
             yield child
         finally:
+            self.lent.discard(child)
             self._give_back(child)
 
     def _take(self, limits: Limits) -> Child:
         with self._changed:
             if self._owner != os.getpid():  # forked: the parent's children are not ours
-                self._owner, self._lent, self._timer = os.getpid(), 0, None
-                self._free.clear()
+                self._owner, self._places, self._timer = os.getpid(), 0, None
+                self.free.clear()
                 atexit.register(self.end_idle, 0.0)
-            if not self._changed.wait_for(lambda: self._lent < limits.children, _WAIT_SECONDS):
+            if not self._changed.wait_for(lambda: self._places < limits.children, _WAIT_SECONDS):
                 raise Unavailable("All PDF readers are busy.", retry_after=10)
-            self._lent += 1
-            while self._free:
-                _, child = self._free.pop()
+            self._places += 1
+            while self.free:
+                child, _ = self.free.popitem()
                 if child.fits(limits):
                     child.limits = limits
                     return child
@@ -291,7 +294,8 @@ class _Children:
             return Child(limits)
         except BaseException:
             with self._changed:
-                self._lent -= 1
+                self._places -= 1
+                self._changed.notify()
             raise
 
     def _give_back(self, child: Child) -> None:
@@ -299,25 +303,26 @@ class _Children:
         if not keep:
             child.end()
         with self._changed:
-            self._lent -= 1
+            self._places -= 1
             if keep:
-                self._free.append((time.monotonic(), child))
+                self.free[child] = time.monotonic()
                 self._watch()
             self._changed.notify()
 
     def _watch(self) -> None:
         if self._timer is None:
-            self._timer = threading.Timer(_IDLE_SECONDS, self.end_idle, [_IDLE_SECONDS])
+            self._timer = threading.Timer(_IDLE_SECONDS, self.end_idle, [_IDLE_SECONDS * 0.9])
             self._timer.daemon = True
             self._timer.start()
 
     def end_idle(self, seconds: float) -> None:
         """End the children that nobody has used for so long."""
         with self._changed:
-            old = [child for since, child in self._free if time.monotonic() - since >= seconds * 0.9]
-            self._free = [entry for entry in self._free if entry[1] not in old]
             self._timer = None
-            if self._free:
+            old = [child for child, since in self.free.items() if time.monotonic() - since >= seconds]
+            for child in old:
+                del self.free[child]
+            if self.free:
                 self._watch()
         for child in old:
             child.end()

@@ -153,23 +153,33 @@ class Document:
 
     def window(self, first: int, last: int, most: int) -> tuple[int, bytes]:
         """Pages from `first` on as a PDF of at most `most` bytes: how many of them, none if one alone is larger."""
+        count, most_pages = last - first + 1, last - first + 1
+        fitting: tuple[int, bytes] = (0, b"")
+        while fitting[0] < count <= most_pages:
+            pdf = self._cut(first, count)
+            if pdf and len(pdf) <= most:
+                fitting = (count, _timeless(pdf))
+                count += 1  # pages differ in size: perhaps one more
+            else:
+                most_pages = count - 1
+                guess = count * most // len(pdf) if pdf else 0
+                count = max(min(guess, most_pages), fitting[0] + 1, 1)
+        return fitting
+
+    def _cut(self, first: int, count: int) -> bytes:
+        """Pages as a PDF of their own; nothing if one of them cannot be copied."""
         import pypdfium2
 
-        count = last - first + 1
-        while count:
-            out = io.BytesIO()
-            new = pypdfium2.PdfDocument.new()
-            try:
-                new.import_pages(self.pdf(), list(range(first - 1, first - 1 + count)))
-                new.save(out)
-            except pypdfium2.PdfiumError:
-                return 0, b""
-            finally:
-                new.close()
-            if out.tell() <= most:
-                return count, _timeless(out.getvalue())
-            count = min(count - 1, count * most // out.tell())
-        return 0, b""
+        out = io.BytesIO()
+        new = pypdfium2.PdfDocument.new()
+        try:
+            new.import_pages(self.pdf(), list(range(first - 1, first - 1 + count)))
+            new.save(out)
+        except pypdfium2.PdfiumError:
+            return b""
+        finally:
+            new.close()
+        return out.getvalue()
 
     def picture(self, number: int, most: int) -> bytes:
         """A page as a grey PNG of at most `most` bytes; as fine as fits, 200 dots an inch at best."""
@@ -211,7 +221,7 @@ def _tidy(text: str) -> str:
 
 _HYPHEN = re.compile("[\x02\ufffe\u00ad]\n?")
 _BAD = re.compile("[\x00\ud800-\udfff]")
-_LIGATURES = {0xFB00 + n: text for n, text in enumerate("ff fi fl ffi ffl st st".split())}
+_LIGATURES = {0xFB00 + n: text for n, text in enumerate(["ff", "fi", "fl", "ffi", "ffl", "st", "st"])}
 
 
 def _shown(page: Any, *, bare: bool) -> str:

@@ -14,6 +14,8 @@ from shared.readers.formats import FORMATS, Format
 from shared.readers.limits import Limits, amount
 from shared.readers.source import Opened, Source
 
+# No beginning of such a file is worth keeping.
+_HOSTILE = {"zip_bomb", "dtd", "too_deep", "tag_too_long"}
 BY_KIND = {row.kind: row for row in FORMATS}
 _BY_EXTENSION = {extension: row for row in FORMATS for extension in row.extensions.split()}
 _BY_TYPE = {mime_type: row for row in FORMATS for mime_type in row.mime_types.split()}
@@ -23,7 +25,8 @@ def read(source: Source, limits: Limits | None = None, after: State | None = Non
     """The parts of a file, from its beginning or behind the part whose `after` this is.
 
     Raises `Skipped` with a sentence for a person where no text can be had. Where a bound or damage ends a file that
-    has given some text already, the last part is `Truncated` with that sentence instead.
+    has given some text already, the last part is `Truncated` with that sentence instead. A file that proves hostile
+    is `Skipped` even then: what it gave before is not to be kept.
     """
     limits = limits or Limits()
     if after:
@@ -124,7 +127,7 @@ def _bounded(row: Format, source: Source, limits: Limits, after: State) -> Itera
                 return
             yield Text(text, part.locator, {**part.after, "kind": kind, "told": told})
     except Skipped as fault:
-        if not told:
+        if not told or fault.code in _HOSTILE:
             raise
         yield Truncated(fault.reason, done)
         return

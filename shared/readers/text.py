@@ -13,20 +13,13 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from shared.domain.parts import Locator, Part, State, Text
+from shared.readers.encoding import detect, guess, single_byte
 from shared.readers.gather import PART, clean, cut_at
 from shared.readers.limits import Limits
 from shared.readers.source import HEAD, Source, beginning
 
 _SLICE = 256 * 1024  # decoded at a time: one emoji makes a str four bytes a character wide
 _LOOK = 64 * 1024  # characters that a second look at the encoding is based on
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16: it begins with UTF-16's mark
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_STATEFUL = re.compile(r"iso-?2022|^hz|utf-?7")  # encodings that cannot be entered in the middle
 
 
 class Cutter(Protocol):
@@ -73,7 +66,7 @@ def read_markdown(source: Source, limits: Limits, after: State) -> Iterator[Part
 def read_lines(source: Source, _limits: Limits, after: State, cutter: Cutter) -> Iterator[Part]:
     """Parts of decoded text, as the cutter cuts them, with bytes and lines."""
     text = Decoded(source, after)
-    line, byte = int(after.get("line", 1)), text.byte
+    line = int(after.get("line", 1))
     while True:
         end = cutter.cut(text.held, text.at, final=text.final)
         if end < 0:
@@ -81,16 +74,11 @@ def read_lines(source: Source, _limits: Limits, after: State, cutter: Cutter) ->
             continue
         if end == text.at:
             return
-        piece, byte_end = text.take(end)
+        start, piece = text.byte, text.take(end)
         lines = piece.count("\n")
-        locator = Locator(
-            byte_start=byte,
-            byte_end=byte_end,
-            line_first=line,
-            line_last=line + lines - piece.endswith("\n"),
-            **cutter.place(),
-        )
-        line, byte = line + lines, byte_end
+        last = line + lines - piece.endswith("\n")
+        locator = Locator(line_first=line, line_last=last, **text.span(start), **cutter.place())
+        line += lines
         yield Text(piece, locator, {"line": line, **text.state(), **cutter.state()})
 
 
@@ -105,7 +93,7 @@ class Decoded:
 
     def __init__(self, source: Source, after: State, judge: Judge | None = None) -> None:
         self.held, self.at, self.final = "", 0, False
-        self._chars = int(after.get("chars", 0))  # taken so far; a stateful encoding goes on by counting them
+        self._chars = int(after.get("chars", 0))  # taken so far; without exact bytes, reading goes on by counting them
         self._plain = False  # nothing but ASCII has been taken, and the encoding was a guess
         self._drop = 0
         if "encoding" not in after:
@@ -116,7 +104,7 @@ class Decoded:
         else:
             self.byte, self._sure = int(after["byte"]), bool(after["sure"])
             self._use(str(after["encoding"]))
-            start = 0 if self._stateful else self.byte
+            start = self.byte if self._exact else 0
             at_end = source.size is not None and start >= source.size
             windows = iter(()) if at_end else source.windows(start)
         self._plain = not self._sure
@@ -125,9 +113,12 @@ class Decoded:
 
     def _use(self, encoding: str) -> None:
         self.encoding = encoding
-        self._errors = "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
-        self._unit = {"utf-16": 2, "utf-32": 4}.get(encoding[:6], 1)
-        self._stateful = _STATEFUL.search(encoding) is not None
+        # Characters lead back to bytes exactly in Unicode's encodings (for UTF-8 even beside damage) and where each
+        # byte is one character. In other encodings several sequences may stand for one character.
+        self._single = encoding != "utf-8" and single_byte(encoding)
+        self._unit = 1 if self._single or encoding == "utf-8" else {"utf-16": 2, "utf-32": 4}.get(encoding[:6], 0)
+        self._exact = self._unit > 0
+        self._errors = "surrogateescape" if encoding == "utf-8" else "replace"
         self._decoder = codecs.getincrementaldecoder(encoding)(self._errors)
 
     def more(self) -> None:
@@ -143,30 +134,35 @@ class Decoded:
         if not self._sure and not rest.isascii():
             self._decide()
 
-    def take(self, end: int) -> tuple[str, int]:
-        """The characters up to `end`, cleaned, and the offset of the byte behind them."""
+    def take(self, end: int) -> str:
+        """The characters up to `end`, cleaned. `byte` is then the offset behind them."""
         piece = self.held[self.at : end]
-        if piece.isascii():
-            length = len(piece) * self._unit
-        else:
-            self._plain = False
-            try:
-                length = len(piece.encode(self.encoding))
-            except UnicodeEncodeError:  # some bytes were none of this encoding's
-                length = len(piece.encode(self.encoding, self._errors))
-                piece = clean(piece)
-        piece = piece.replace("\0", "\ufffd")
-        self.byte, self.at = self.byte + length, end
-        if self._stateful:
+        self.at = end
+        plain = piece.isascii()
+        if self._plain and not plain:
+            self._plain, self._chars = False, self.byte  # so far each character was one byte
+        if not (self._exact or self._plain):
             self._chars += len(piece)
-        return piece, self.byte
+        elif plain or self._single:
+            self.byte += len(piece) * (self._unit or 1)
+        else:
+            try:
+                self.byte += len(piece.encode(self.encoding))
+            except UnicodeEncodeError:  # some bytes were none of UTF-8's
+                self.byte += len(piece.encode(self.encoding, self._errors))
+                piece = clean(piece)
+        return piece.replace("\0", "\ufffd")
+
+    def span(self, start: int) -> dict[str, Any]:
+        """The bytes from `start` to here, as locator fields, where they are known."""
+        return {"byte_start": start, "byte_end": self.byte} if self._exact or self._plain else {}
 
     def state(self) -> dict[str, Any]:
         """Where and how to go on decoding."""
         if self._plain:
             return {"byte": self.byte, "encoding": "utf-8", "sure": False}
         state: dict[str, Any] = {"byte": self.byte, "encoding": self.encoding, "sure": True}
-        return {**state, "chars": self._chars} if self._stateful else state
+        return state if self._exact else {**state, "chars": self._chars}
 
     def _decide(self) -> None:
         """All was plain ASCII so far, so that the encoding was a guess. The first other character begins a sample
@@ -177,7 +173,7 @@ class Decoded:
         other = _OTHER.search(self.held)
         at = other.start() if other else 0
         sample = self.held[at : at + _LOOK].encode("utf-8", "surrogateescape")
-        encoding = _guess(sample)
+        encoding = guess(sample)
         if encoding != "utf-8":
             raw = self.held.encode("utf-8", "surrogateescape") + self._decoder.getstate()[0]
             self._use(encoding)
@@ -191,81 +187,12 @@ class Decoded:
 
 
 _OTHER = re.compile("[^\x00-\x7f]")
-_OTHER_RUNS = re.compile("[^\x00-\x7f\ufffd]+")
 
 
 def _slices(windows: Iterator[memoryview]) -> Iterator[memoryview]:
     for window in windows:
         for at in range(0, len(window), _SLICE):
             yield window[at : at + _SLICE]
-
-
-def detect(sample: bytes, *, whole: bool) -> tuple[str, int, bool]:
-    """Encoding, length of the byte order mark, and whether the sample proves it (plain ASCII proves nothing).
-
-    A mark decides; then strict UTF-8; then the pattern of zeros that UTF-16 and UTF-32 leave; then chardet.
-    """
-    for mark, encoding in _BOMS:
-        if sample.startswith(mark):
-            return encoding, len(mark), True
-    if wide := _wide(sample):
-        return wide, 0, True
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample, whole)
-    except UnicodeDecodeError:
-        return _guess(sample), 0, True
-    encoding = _escaped(sample)
-    return encoding, 0, encoding != "utf-8" or not sample.isascii()
-
-
-def _wide(sample: bytes) -> str:
-    """UTF-16 or UTF-32 without a mark, told by where the zeros are; empty if they are nowhere in particular."""
-    sample = sample[: len(sample) // 4 * 4]
-    count = len(sample) // 4
-    if not count or sample.count(0) < count // 4:
-        return ""
-    for encoding in ("utf-32-le", "utf-32-be"):  # hardly anything else decodes: every fourth byte must be zero
-        if _decodes(sample, encoding):
-            return encoding
-    zeros = [sample[place::4].count(0) for place in range(4)]
-    for encoding, high, low in (("utf-16-le", (1, 3), (0, 2)), ("utf-16-be", (0, 2), (1, 3))):
-        many, few = sum(zeros[place] for place in high), sum(zeros[place] for place in low)
-        if many > count * 0.2 and few < many * 0.05 and _decodes(sample, encoding):
-            return encoding
-    return ""
-
-
-def _decodes(sample: bytes, encoding: str) -> bool:
-    try:
-        codecs.getincrementaldecoder(encoding)().decode(sample)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _guess(sample: bytes) -> str:
-    """The likeliest encoding that has ASCII in it as it is. UTF-8 with little damage stays UTF-8."""
-    text = sample.decode("utf-8", "replace")
-    damage, other = text.count("\ufffd"), sum(map(len, _OTHER_RUNS.findall(text)))
-    if damage * 20 < other or (damage == 1 and text.endswith("\ufffd") and other > 1):
-        return "utf-8"
-    import chardet  # 16 ms that most files do not need
-
-    found = chardet.detect(sample[:HEAD])["encoding"] or "cp1252"
-    try:
-        encoding = codecs.lookup(found).name
-    except LookupError:
-        return "cp1252"
-    return "cp1252" if encoding.startswith(("utf", "ascii")) else encoding
-
-
-def _escaped(sample: bytes) -> str:
-    """ASCII with escape characters: a terminal's colours, or an ISO 2022 encoding of old mail."""
-    if b"\x1b$" in sample:
-        for encoding in ("iso2022_jp_2", "iso2022_kr"):
-            if _decodes(sample, encoding):
-                return encoding
-    return "utf-8"
 
 
 _MARKS = re.compile(
@@ -293,18 +220,15 @@ class Sections:
             return -1
         lead = len(self._lead)
         window = self._lead + text[start : start + PART + _BEYOND]
-        stop = min(PART, len(text) - start)
-        marks = []
-        if any(sign in window for sign in _SIGNS):
-            marks = [m for m in _MARKS.finditer(window) if lead <= m.start() < lead + stop]
-        end = self._next_heading(marks, lead) - lead
+        stop = lead + min(PART, len(text) - start)
+        passed, end = self._to_next_heading(window, lead, stop)
         if end < 0:
             whole = final and len(text) - start <= PART
-            end = stop if whole else cut_at(window, lead, lead + stop) - lead
-        self._pass([m for m in marks if m.start() < lead + end], lead)
-        tail = window[: lead + end]
+            end = stop if whole else cut_at(window, lead, stop)
+        self._pass(passed, lead, end)
+        tail = window[:end]
         self._lead = "\n\n" if tail.endswith(("\n\n", "\n\r\n")) else "\n" if tail.endswith("\n") else "."
-        return start + end
+        return start + end - lead
 
     def place(self) -> dict[str, Any]:
         return {"heading": " > ".join(title for _, title in self._path) or None}
@@ -312,17 +236,28 @@ class Sections:
     def state(self) -> dict[str, Any]:
         return {"path": [list(step) for step in self._path], "fence": self._fence, "lead": self._lead}
 
-    def _next_heading(self, marks: list[re.Match[str]], start: int) -> int:
+    def _to_next_heading(self, window: str, start: int, stop: int) -> tuple[list[re.Match[str]], int]:
+        """The marks up to the next heading behind `start`, and where that is, or -1."""
+        passed = list[re.Match[str]]()
+        if not any(sign in window for sign in _SIGNS):
+            return passed, -1
         fence = self._fence
-        for mark in marks:
+        for mark in _MARKS.finditer(window):
+            if mark.start() >= stop:
+                break
+            if mark.start() < start:
+                continue
             if mark["fence"]:
                 fence = _fenced(fence, mark["fence"])
             elif not fence and mark.start() > start:
-                return mark.start()
-        return -1
+                return passed, mark.start()
+            passed.append(mark)
+        return passed, -1
 
-    def _pass(self, marks: list[re.Match[str]], start: int) -> None:
+    def _pass(self, marks: list[re.Match[str]], start: int, end: int) -> None:
         for mark in marks:
+            if mark.start() >= end:
+                return
             if mark["fence"]:
                 self._fence = _fenced(self._fence, mark["fence"])
             elif not self._fence and mark.start() == start:

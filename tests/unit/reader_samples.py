@@ -166,7 +166,9 @@ def pdf(pages: Sequence[str | bytes], encrypted: bool = False) -> bytes:
         resources = b"/Font<</F 3 0 R>>"
         if image:
             width = len(image) // height
-            header = f"/Type/XObject/Subtype/Image/Width {width}/Height {height}/ColorSpace/DeviceGray/BitsPerComponent 8"
+            header = (
+                f"/Type/XObject/Subtype/Image/Width {width}/Height {height}/ColorSpace/DeviceGray/BitsPerComponent 8"
+            )
             objects.append(_stream(image, header.encode()))
             resources += b"/XObject<</I %d 0 R>>" % len(objects)
         objects.append(
