@@ -80,3 +80,16 @@ WHERE user_id = app_user_id() AND state IN ('pending', 'active', 'unsupported') 
 -- name: clock
 -- The database's clock, which is everybody's.
 SELECT app_now() AS now;
+
+-- name: status_recent
+-- What the last minute brought: the only speed that is true now.
+SELECT
+    count(*) FILTER (WHERE state IN ('indexed', 'skipped', 'failed')) AS files,
+    coalesce(sum(size) FILTER (WHERE state = 'indexed'), 0)::bigint AS bytes,
+    coalesce((SELECT sum(passages) FROM gdrive_chunks
+        WHERE user_id = app_user_id() AND recorded_at >= app_now() - interval '1 minute'), 0)::bigint AS passages
+FROM gdrive_files WHERE user_id = app_user_id() AND state_at >= app_now() - interval '1 minute';
+
+-- name: receipt
+-- What an erasure left behind: that it happened. Whoever holds the id may see it; it says nothing about whom.
+SELECT erased_at, files, passages FROM receipts WHERE receipt_id = CAST(:receipt_id AS uuid);

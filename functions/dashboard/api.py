@@ -1,0 +1,216 @@
+"""What a person can read about their Drive, as JSON: the status, files, one file, one job."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import flask
+
+from functions.dashboard import words
+from functions.dashboard.visit import SIGNED_OUT, Visit, as_json, checked_id
+from shared.adapters.postgres import Transaction
+from shared.domain.errors import BadRequest
+
+STATES = ("listed", "indexed", "unchanged", "skipped", "failed", "deleted", "queued", "processing", "waiting")
+FILTERS = ("queued", "processing", "waiting", "indexed", "skipped", "failed", "deleted")
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_FILES = 200
+
+
+# Stories ------------------------------------------------------------------------------------------------------------
+
+
+def status(visit: Visit) -> flask.Response:
+    """How far it is, in numbers."""
+    since = moment(visit.request.args.get("since"))
+    with visit.mine() as tx:
+        return as_json(read_status(tx, since))
+
+
+def files(visit: Visit) -> flask.Response:
+    """A page of files, the newest states first."""
+    asked = FilesAsked.of(visit.request.args)
+    with visit.mine() as tx:
+        found, cursor = read_files(tx, asked)
+    return as_json({"files": found, "next_cursor": cursor})
+
+
+def file(visit: Visit, file_id: str) -> flask.Response:
+    """Everything about one file, and why it is not searchable (yet)."""
+    with visit.mine() as tx:
+        return as_json(read_file(tx, checked_id(file_id)))
+
+
+def job(visit: Visit, job_id: str) -> flask.Response:
+    """How far the reading of one revision is."""
+    with visit.mine() as tx:
+        row = tx.row("job", job_id=as_uuid(checked_id(job_id)))
+    if row is None:
+        raise BadRequest("There is no such job.", status=404, code="not_found")
+    return as_json(_job(row))
+
+
+# Rows ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FilesAsked:
+    """Which files somebody wants to see."""
+
+    state: str | None = None
+    before: datetime | None = None
+    before_id: str | None = None
+    most: int = 50
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> FilesAsked:
+        """Checked query parameters. Raises `BadRequest`."""
+        state = given.get("state") or None
+        if state is not None and state not in FILTERS:
+            raise BadRequest(f"There is no such state; there are {', '.join(FILTERS)}.", code="bad_state")
+        before, before_id = _position(given.get("cursor") or None)
+        return cls(state, before, before_id, whole_number(given.get("limit"), default=50, most=MOST_FILES))
+
+
+def read_status(tx: Transaction, since: datetime = LONG_AGO) -> dict[str, Any]:
+    """The status as `/api/status` answers it."""
+    person, counts = tx.row("person"), tx.row("status_counts", since=since)
+    work, recent, clock = tx.row("status_work", since=since), tx.row("status_recent"), tx.row("clock")
+    if not (person and counts and work and recent and clock):  # erased between two statements
+        raise BadRequest("This account is gone.", status=401, code=SIGNED_OUT)
+    return {
+        "person": {
+            "email": person["email"],
+            "name": person["name"],
+            "status": person["status"],
+            "reason": person["status_reason"],
+        },
+        "files": {state: counts[state] for state in STATES},
+        **work,
+        "listed_bytes": counts["listed_bytes"],
+        "reasons": {row["code"] or "unknown": row["files"] for row in tx.rows("status_reasons")},
+        "at_rest": not any(counts[state] for state in ("queued", "processing", "waiting")),
+        "last_indexed_at": counts["last_indexed_at"],
+        "last_minute": recent,
+        "channels": tx.rows("channels"),
+        "now": clock["now"],
+    }
+
+
+def read_files(tx: Transaction, asked: FilesAsked) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of files, and where the next one begins."""
+    rows = tx.rows("files_page", state=asked.state, before=asked.before, before_id=asked.before_id, most=asked.most + 1)
+    page = rows[: asked.most]
+    more = len(rows) > asked.most
+    return [_file(row) for row in page], _cursor(page[-1]) if more else None
+
+
+def read_file(tx: Transaction, file_id: str) -> dict[str, Any]:
+    """One file with its work, timeline and entities. Raises `BadRequest` (404) where the person has no such file."""
+    row = tx.row("file", file_id=file_id)
+    if row is None:
+        raise BadRequest("There is no such file.", status=404, code="not_found")
+    wanted = row["wanted_job"] and tx.row("job", job_id=row["wanted_job"])
+    clock = tx.row("clock")
+    assert clock is not None
+    return {
+        **_file(row),
+        "why": words.why(row, wanted, clock["now"]),
+        "created_at": row["created_time"],
+        **{name: row[name] for name in ("announced_at", "first_seen_at", "seen_at", "deleted_at")},
+        **{name: row[name] for name in ("version", "owners", "passages")},
+        "job": wanted and _job(wanted),
+        "events": tx.rows("file_events", file_id=file_id),
+        "entities": tx.rows("file_entities", file_id=file_id),
+    }
+
+
+def _file(row: Mapping[str, Any]) -> dict[str, Any]:
+    same = ("name", "mime_type", "size", "state", "reason_code", "reason", "next_try", "truncated_at", "state_at")
+    return {
+        "id": row["file_id"],
+        **{name: row[name] for name in same},
+        "modified_at": row["modified_time"],
+        "indexed_at": row["indexed_at"],
+        "link": words.safe_link(row["web_view_link"]),
+        "drive_id": row["drive_id"],
+        "parents": row["parents"],
+    }
+
+
+def _job(row: Mapping[str, Any]) -> dict[str, Any]:
+    same = (
+        "state",
+        "revision",
+        "expected_chunks",
+        "finished_chunks",
+        "bytes_read",
+        "attempts",
+        "integrity",
+        "truncated_at",
+        "reason_code",
+        "reason",
+        "next_try",
+        "created_at",
+        "updated_at",
+        "finished_at",
+    )
+    return {"id": row["job_id"], "file_id": row["file_id"], **{name: row[name] for name in same}}
+
+
+# What a caller may say ----------------------------------------------------------------------------------------------
+
+
+def moment(text: str | None) -> datetime:
+    """A moment in RFC 3339, long ago without one. Raises `BadRequest`."""
+    if not text:
+        return LONG_AGO
+    try:
+        found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+    except ValueError as error:
+        raise _no_moment() from error
+    if found.tzinfo is None:
+        raise _no_moment()
+    return found
+
+
+def whole_number(text: str | None, *, default: int, most: int) -> int:
+    """A number from 1 to `most`. Raises `BadRequest`."""
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= most):
+        raise BadRequest(f"A limit is a number from 1 to {most}.", code="bad_limit")
+    return int(text)
+
+
+def as_uuid(text: str) -> UUID:
+    """The id of a job. Raises `BadRequest` (404): no job has another kind of name."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise BadRequest("There is no such job.", status=404, code="not_found") from error
+
+
+def _cursor(row: Mapping[str, Any]) -> str:
+    position = json.dumps([row["state_at"].isoformat(), row["file_id"]])
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def _position(cursor: str | None) -> tuple[datetime | None, str | None]:
+    if cursor is None:
+        return None, None
+    try:
+        before, before_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return moment(before), checked_id(before_id)
+    except (ValueError, TypeError, AttributeError, RecursionError, BadRequest) as error:
+        raise BadRequest("This cursor is not one of ours. Begin at the first page.", code="bad_cursor") from error
+
+
+def _no_moment() -> BadRequest:
+    return BadRequest("A moment is written like 2026-11-23T12:00:00Z.", code="bad_moment")

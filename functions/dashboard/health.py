@@ -1,0 +1,60 @@
+"""Is it well, and how busy is it? For machines: no sign-in, nothing personal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+
+import flask
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from functions.dashboard.routes import MATCHED
+from functions.dashboard.visit import Visit, as_json
+from shared.domain.errors import Unavailable
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+REQUESTS = Counter(
+    "drivestream_dashboard_requests", "Answers by address and status.", ["route", "status"], registry=REGISTRY
+)
+SECONDS = Histogram(
+    "drivestream_dashboard_seconds",
+    "Seconds until an answer began.",
+    ["route"],
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+    registry=REGISTRY,
+)
+SEARCHES = Counter("drivestream_dashboard_searches", "Searches, by meaning or not.", ["meaning"], registry=REGISTRY)
+STREAMS = Gauge("drivestream_dashboard_streams", "Event streams that are open now.", registry=REGISTRY)
+
+Door = Callable[[flask.Request], flask.Response]
+
+
+def counted(function: Door) -> Door:
+    """Count the answers of a door, whatever they are."""
+
+    @wraps(function)
+    def counting(request: flask.Request) -> flask.Response:
+        started = time.monotonic()
+        answer = function(request)
+        route = request.environ.get(MATCHED, "none")
+        REQUESTS.labels(route, str(answer.status_code)).inc()
+        SECONDS.labels(route).observe(time.monotonic() - started)
+        return answer
+
+    return counting
+
+
+def healthz(visit: Visit) -> flask.Response:
+    """200 where the database answers, 503 where it does not."""
+    try:
+        with visit.database.transaction(None) as tx:
+            tx.row("clock")
+    except Unavailable:
+        return as_json({"ok": False, "database": False}, 503)
+    return as_json({"ok": True, "database": True})
+
+
+def metrics(_: Visit) -> flask.Response:
+    """Counters of this process in Prometheus' text form."""
+    return flask.Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,210 @@
+"""The pages, made on the server: complete without JavaScript, and brought up to date in parts with it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import flask
+import jinja2
+
+from functions.dashboard import words
+from functions.dashboard.api import FILTERS, FilesAsked, read_file, read_files, read_status
+from functions.dashboard.search import LONGEST, most, search
+from functions.dashboard.snippets import Snippet
+from functions.dashboard.visit import Visit, checked_id, origin_of
+from shared.adapters.postgres import Transaction
+from shared.domain.errors import BadRequest
+
+HERE = Path(__file__).parent
+ASSETS = {"app.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'; "
+)
+
+
+# Stories ------------------------------------------------------------------------------------------------------------
+
+
+def first(visit: Visit) -> flask.Response:
+    """The first page: for a stranger what this is, for a person their Drive."""
+    if visit.user_id is None:
+        return _page(visit, "welcome.html", receipt=_receipt(visit))
+    with visit.mine() as tx:
+        shown = {**_progress(tx), **_files(visit, tx)}
+    return _page(visit, "home.html", **shown, **_results(visit))
+
+
+def file(visit: Visit, file_id: str) -> flask.Response:
+    """One file: why it is where it is, and what happened to it."""
+    if visit.user_id is None:
+        return _page(visit, "welcome.html", 401, receipt=None)
+    with visit.mine() as tx:
+        known = read_file(tx, checked_id(file_id))
+        status = read_status(tx)
+    return _page(visit, "file.html", file=known, status=status, asked="asked" in visit.request.args)
+
+
+def progress(visit: Visit) -> flask.Response:
+    """The part of the first page that says how far it is."""
+    with visit.mine() as tx:
+        return _page(visit, "part_progress.html", **_progress(tx))
+
+
+def files(visit: Visit) -> flask.Response:
+    """The part of the first page that lists files."""
+    with visit.mine() as tx:
+        return _page(visit, "part_files.html", **_progress(tx), **_files(visit, tx))
+
+
+def results(visit: Visit) -> flask.Response:
+    """The part of the first page that answers a search."""
+    visit.signed_in()
+    return _page(visit, "part_results.html", **_results(visit))
+
+
+def asset(visit: Visit, name: str) -> flask.Response:
+    """A file that the pages need. Its address changes with its content, so that it may be kept for ever.
+
+    Not below /static, where the server's own Flask would answer before us.
+    """
+    if name not in ASSETS:
+        raise BadRequest("There is nothing here.", status=404, code="not_found")
+    kept = _asset_file(name)
+    answer = flask.Response(kept.content, mimetype=ASSETS[name])
+    current = visit.request.args.get("v") == kept.version
+    answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if current else "no-cache"
+    return answer
+
+
+# What they show -----------------------------------------------------------------------------------------------------
+
+
+def _progress(tx: Transaction) -> dict[str, Any]:
+    status = read_status(tx)
+    counts = status["files"]
+    done = sum(counts[state] for state in ("indexed", "unchanged", "skipped", "failed"))
+    return {"status": status, "done": done, "moving": counts["listed"] - done}
+
+
+def _files(visit: Visit, tx: Transaction) -> dict[str, Any]:
+    asked = FilesAsked.of(visit.request.args)
+    found, cursor = read_files(tx, asked)
+    older = urlencode({"state": asked.state or "", "cursor": cursor}) if cursor else None
+    return {"files": found, "state": asked.state, "older": older, "paged": asked.before is not None}
+
+
+def _results(visit: Visit) -> dict[str, Any]:
+    """The answer to the query in the address, if there is one. A query that cannot be is answered in its place."""
+    asked = visit.request.args.get("q", "").strip()
+    found, trouble = None, None
+    if asked:
+        try:
+            found = search(visit, asked, most(visit))
+        except BadRequest as refusal:
+            trouble = refusal.reason
+    lexical = visit.config.embedding_model.startswith("lexical")
+    return {"query": asked[:LONGEST], "found": found, "trouble": trouble, "lexical": lexical}
+
+
+def _receipt(visit: Visit) -> dict[str, Any] | None:
+    try:
+        receipt_id = UUID(visit.request.args.get("receipt", ""))
+    except ValueError:
+        return None
+    with visit.database.transaction(None) as tx:
+        return {"id": receipt_id, **(tx.row("receipt", receipt_id=receipt_id) or {"erased_at": None})}
+
+
+# How they are made --------------------------------------------------------------------------------------------------
+
+
+def _page(visit: Visit, template: str, code: int = 200, **shown: Any) -> flask.Response:
+    html = templates().get_template(template).render(config=visit.config, **shown)
+    answer = flask.Response(html, code, mimetype="text/html")
+    # Browsers hold the form that begins a consent to form-action through all its redirects: ours, Google's, and back.
+    doors = {origin_of(address) for address in (visit.config.connect_url, visit.config.oauth_authorize_url) if address}
+    answer.headers["Content-Security-Policy"] = _POLICY + " ".join(["form-action 'self'", *sorted(doors)])
+    # With no-referrer a browser would hide where our own forms come from, too.
+    answer.headers["Referrer-Policy"] = "same-origin"
+    return answer
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """The templates, which escape whatever they are given."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "shown": words.shown,
+        "size": words.size,
+        "number": words.number,
+        "time": words.time,
+        "sentence": words.sentence,
+    }
+    made.globals |= {
+        "ago": words.ago,
+        "counted": words.counted,
+        "asset": _address,
+        "kind": _kind,
+        "pieces": _pieces,
+        "STATES": words.STATES,
+        "FILTERS": FILTERS,
+    }
+    return made
+
+
+def _address(name: str) -> str:
+    return f"/assets/{name}?v={_asset_file(name).version}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asset:
+    content: bytes
+    version: str
+
+
+@cache
+def _asset_file(name: str) -> _Asset:
+    content = (HERE / "assets" / name).read_bytes()
+    return _Asset(content, hashlib.sha256(content).hexdigest()[:12])
+
+
+def _pieces(snippet: dict[str, Any]) -> list[tuple[str, bool]]:
+    return Snippet(snippet["text"], snippet["marks"]).pieces()
+
+
+_KINDS = (
+    (r"application/vnd\.google-apps\.document", "Google Doc"),
+    (r"application/vnd\.google-apps\.spreadsheet", "Google Sheet"),
+    (r"application/vnd\.google-apps\.presentation", "Google Slides"),
+    (r"application/vnd\.google-apps\.shortcut", "shortcut"),
+    (r"application/vnd\.google-apps\.(\w+)", None),
+    (r"application/pdf", "PDF"),
+    (r".*wordprocessingml.*|application/msword", "Word"),
+    (r".*spreadsheetml.*|application/vnd\.ms-excel", "Excel"),
+    (r".*presentationml.*|application/vnd\.ms-powerpoint", "PowerPoint"),
+    (r"text/markdown", "Markdown"),
+    (r"text/plain", "text"),
+    (r"(?:text|image|audio|video|application)/(?:x-|vnd\.)?([\w+-]{1,24}).*", None),
+)
+
+
+def _kind(mime_type: str) -> str:
+    """A short name of a kind of file."""
+    for pattern, name in _KINDS:
+        if found := re.fullmatch(pattern, mime_type):
+            return name or found[1]
+    return "file"
