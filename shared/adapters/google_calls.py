@@ -13,9 +13,7 @@ from typing import Any, TypeVar
 
 import requests
 import tenacity
-from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
-from google.protobuf.json_format import ParseError
 
 from shared.domain.errors import LongWait, Rejected, Unavailable
 
@@ -50,17 +48,37 @@ def classified(service: str) -> Iterator[None]:
     """Raise our errors for Google's: the body is one call to `service`, a name for people."""
     try:
         yield
-    except GoogleAPICallError as error:
-        response = getattr(error, "response", None)
-        if isinstance(response, requests.Response):
-            raise refusal(service, response) from error
-        raise Unavailable(f"{service} did not answer as expected; it will be tried again.") from error
-    except (ParseError, JSONDecodeError) as error:
-        raise BadAnswer(f"{service} sent an answer that cannot be read.") from error
+    except JSONDecodeError as error:
+        raise _unreadable(service) from error
     except requests.RequestException as error:
         raise Unavailable(f"{service} could not be reached in time; it will be tried again.") from error
     except GoogleAuthError as error:
         raise Unavailable(f"Google gave no access token for {service}; it will be tried again.") from error
+    except Exception as error:
+        ours = _of_a_client(service, error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _of_a_client(service: str, error: Exception) -> Rejected | Unavailable | None:
+    """The error that one of Google's generated clients raised."""
+    # Imported here: they bring gRPC, which is a tenth of a second that a start without a client need not pay.
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.protobuf.json_format import ParseError
+
+    if isinstance(error, ParseError):
+        return _unreadable(service)
+    if not isinstance(error, GoogleAPICallError):
+        return None
+    response = getattr(error, "response", None)
+    if isinstance(response, requests.Response):
+        return refusal(service, response)
+    return Unavailable(f"{service} did not answer as expected; it will be tried again.")
+
+
+def _unreadable(service: str) -> BadAnswer:
+    return BadAnswer(f"{service} sent an answer that cannot be read.")
 
 
 def refusal(service: str, response: requests.Response) -> Rejected | Unavailable:

@@ -1,7 +1,7 @@
 """Vertex AI: passages → vectors and entities.
 
-The client is imported on the first call: it costs a second or more and a hundred megabytes, which a start without
-work should not pay.
+Vectors are asked for by plain requests, entities by Vertex's client. That one is imported on the first call: it costs a
+second or more and a hundred megabytes, which nobody should pay who does not look for entities.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from google.auth.credentials import Credentials
-
+from shared.adapters.embedding_requests import PASSAGE, SERVICE, EmbeddingModel, Vector, model_name
 from shared.adapters.google_calls import BadAnswer, InvalidArgument, classified, patiently
-from shared.adapters.query_embedding import SERVICE, embeds_content, model_name, normalised
 from shared.config import Settings
 from shared.domain.tokens import estimate_tokens
 
 if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
     from google.cloud.aiplatform_v1 import PredictionServiceClient
 
 T = TypeVar("T")
@@ -44,28 +43,12 @@ INSTRUCTION = (
 )
 
 
-class _Client:
-    """Vertex's client, made once, and a few threads to call it from."""
+class _Threads:
+    """A few threads to ask from, started when there is more than one thing to ask."""
 
-    def __init__(self, settings: Settings, credentials: Credentials | None) -> None:
-        self.settings = settings
-        self._credentials = credentials
-        self._made: PredictionServiceClient | None = None
+    def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._making = threading.Lock()
-
-    def get(self) -> PredictionServiceClient:
-        with self._making:
-            if self._made is None:
-                from google.api_core.client_options import ClientOptions
-                from google.cloud.aiplatform_v1 import PredictionServiceClient
-
-                self._made = PredictionServiceClient(
-                    credentials=self._credentials,
-                    transport="rest",
-                    client_options=ClientOptions(api_endpoint=self.settings.vertex_endpoint),
-                )
-            return self._made
 
     def each(self, call: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """`call` of every item, a few at a time; the first error is raised and what has not begun is given up."""
@@ -81,15 +64,6 @@ class _Client:
             for future in futures:
                 future.cancel()
 
-    def ask(self, call: Callable[[], T]) -> T:
-        """One call with our errors and our patience. Raises as `patiently` does."""
-
-        def once() -> T:
-            with classified(SERVICE):
-                return call()
-
-        return patiently(once, base_seconds=self.settings.retry_base_seconds)
-
 
 # --- vectors ---------------------------------------------------------------------------------------------------------
 
@@ -103,29 +77,21 @@ class Embedded:
     reasons: dict[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Vector:
-    values: array[float] | None
-    tokens: int = 0
-    reason: str = ""
-
-
 class Embedder:
     """Embeds passages with the model of the settings. Safe to share between threads."""
 
     def __init__(self, settings: Settings, *, credentials: Credentials | None = None) -> None:
         self._settings = settings
-        self._client = _Client(settings, credentials)
+        self._model = EmbeddingModel(settings, credentials)
+        self._threads = _Threads()
 
-    def embed(self, texts: Sequence[str], *, task: str = "RETRIEVAL_DOCUMENT", title: str | None = None) -> Embedded:
+    def embed(self, texts: Sequence[str]) -> Embedded:
         """Vectors of `texts`, never of a text cut short. A text that the model refuses costs only itself.
 
         Raises `LongWait` where the quota is used up, `Unavailable` where Vertex does not answer, or answers twice with
         what are no vectors of the settings' size.
         """
-        batches = list(self._batches(texts))
-        ask = self._embed_content if embeds_content(self._settings.embedding_model) else self._predict
-        done = self._client.each(lambda batch: self._whole_or_halves(ask, batch, task, title), batches)
+        done = self._threads.each(self._whole_or_halves, list(self._batches(texts)))
         vectors = [vector for batch in done for vector in batch]
         return Embedded(
             [vector.values for vector in vectors],
@@ -136,7 +102,7 @@ class Embedder:
     def _batches(self, texts: Sequence[str]) -> Iterator[list[str]]:
         batch: list[str] = []
         tokens = 0
-        most = 1 if embeds_content(self._settings.embedding_model) else self._settings.embedding_texts_per_request
+        most = self._model.texts_a_call
         for text in texts:
             size = estimate_tokens(text)
             if batch and (len(batch) >= most or tokens + size > self._settings.embedding_tokens_per_request):
@@ -147,72 +113,18 @@ class Embedder:
         if batch:
             yield batch
 
-    def _whole_or_halves(
-        self,
-        ask: Callable[[list[str], str, str | None], list[_Vector]],
-        batch: list[str],
-        task: str,
-        title: str | None,
-    ) -> list[_Vector]:
+    def _whole_or_halves(self, batch: list[str]) -> list[Vector]:
         """The batch's vectors; where Vertex refuses it for one text, that text is found by halving."""
         try:
-            return self._client.ask(lambda: ask(batch, task, title))
+            return patiently(
+                lambda: self._model.vectors(batch, task=PASSAGE, timeout=self._settings.http_timeout_seconds),
+                base_seconds=self._settings.retry_base_seconds,
+            )
         except InvalidArgument as refused:
             if len(batch) == 1:
-                return [_Vector(None, reason=f"The model refuses this passage: {refused.reason}")]
+                return [Vector(None, reason=f"The model refuses this passage: {refused.reason}")]
         middle = len(batch) // 2
-        return [
-            *self._whole_or_halves(ask, batch[:middle], task, title),
-            *self._whole_or_halves(ask, batch[middle:], task, title),
-        ]
-
-    def _predict(self, batch: list[str], task: str, title: str | None) -> list[_Vector]:
-        from google.protobuf.json_format import ParseDict
-        from google.protobuf.struct_pb2 import Value
-
-        named = {"title": title} if title and task == "RETRIEVAL_DOCUMENT" else {}
-        size = self._settings.embedding_dimensions
-        answer = self._client.get().predict(
-            endpoint=model_name(self._settings, self._settings.embedding_model),
-            instances=[ParseDict({"content": text, "task_type": task, **named}, Value()) for text in batch],
-            parameters=ParseDict({"autoTruncate": False, "outputDimensionality": size}, Value()),
-            timeout=self._settings.http_timeout_seconds,
-            retry=None,
-        )
-        # The bare message: a wrapper around each of hundreds of thousands of numbers would cost more than they do.
-        predictions = type(answer).pb(answer).predictions
-        if len(predictions) != len(batch):
-            raise BadAnswer(f"{SERVICE} sent {len(predictions)} vectors for {len(batch)} texts.")
-        return [_vector_of(prediction, size) for prediction in predictions]
-
-    def _embed_content(self, batch: list[str], task: str, title: str | None) -> list[_Vector]:
-        (text,) = batch
-        asked = f"title: {title or 'none'} | text: {text}" if task == "RETRIEVAL_DOCUMENT" else text
-        size = self._settings.embedding_dimensions
-        request = {
-            "model": model_name(self._settings, self._settings.embedding_model),
-            "content": {"role": "user", "parts": [{"text": asked}]},
-            "embed_content_config": {"output_dimensionality": size, "auto_truncate": False},
-        }
-        answer = self._client.get().embed_content(
-            request=request, timeout=self._settings.http_timeout_seconds, retry=None
-        )
-        if answer.truncated:
-            return [_Vector(None, reason="The passage is longer than the model reads.")]
-        return [_Vector(normalised(answer.embedding.values, size), answer.usage_metadata.prompt_token_count)]
-
-
-def _vector_of(prediction: Any, dimensions: int) -> _Vector:
-    embeddings = prediction.struct_value.fields["embeddings"].struct_value.fields
-    numbers = embeddings["values"].list_value.values
-    values = [number.number_value for number in numbers]
-    # What is no number (JSON says NaN as a string) reads as zero here.
-    if 0.0 in values and any(number.WhichOneof("kind") != "number_value" for number in numbers):
-        raise BadAnswer(f"{SERVICE} sent a vector that does not consist of numbers.")
-    statistics = embeddings["statistics"].struct_value.fields
-    if statistics["truncated"].bool_value:
-        return _Vector(None, reason="The passage is longer than the model reads.")
-    return _Vector(normalised(values, dimensions), int(statistics["token_count"].number_value))
+        return [*self._whole_or_halves(batch[:middle]), *self._whole_or_halves(batch[middle:])]
 
 
 # --- entities --------------------------------------------------------------------------------------------------------
@@ -256,7 +168,10 @@ class EntityFinder:
 
     def __init__(self, settings: Settings, *, credentials: Credentials | None = None) -> None:
         self._settings = settings
-        self._client = _Client(settings, credentials)
+        self._credentials = credentials
+        self._client: PredictionServiceClient | None = None
+        self._making = threading.Lock()
+        self._threads = _Threads()
 
     def wants(self, name: str) -> bool:
         """Whether entities are looked for in the chunk of this name: in all, in none, or in the settings' share of
@@ -277,7 +192,7 @@ class EntityFinder:
         def find_in(batch: list[int]) -> None:
             self._find(batch, passages, findings, adding)
 
-        self._client.each(find_in, list(_batches_of(passages)))
+        self._threads.each(find_in, list(_batches_of(passages)))
         return findings
 
     def _find(self, batch: list[int], passages: Sequence[str], findings: Findings, adding: threading.Lock) -> None:
@@ -302,7 +217,8 @@ class EntityFinder:
 
         def once() -> _Answer:
             nonlocal read, written
-            answer = self._generate(texts)
+            with classified(SERVICE):
+                answer = self._generate(texts)
             # An answer that cannot be used is paid for as well.
             read, written = read + answer.input_tokens, written + answer.output_tokens
             if answer.finish == "STOP" and _entities_of(answer.text) is None:
@@ -310,7 +226,7 @@ class EntityFinder:
             return answer
 
         try:
-            answer = self._client.ask(once)
+            answer = patiently(once, base_seconds=self._settings.retry_base_seconds)
         except BadAnswer:
             return _Answer("", "unreadable", read, written)
         except InvalidArgument:
@@ -318,7 +234,7 @@ class EntityFinder:
         return _Answer(answer.text, answer.finish, read, written)
 
     def _generate(self, texts: list[str]) -> _Answer:
-        answer = self._client.get().generate_content(
+        answer = self._made().generate_content(
             request=_request(model_name(self._settings, self._settings.entity_model), texts),
             timeout=self._settings.http_timeout_seconds,
             retry=None,
@@ -330,6 +246,19 @@ class EntityFinder:
         candidate = answer.candidates[0]
         text = "".join(part.text for part in candidate.content.parts if not part.thought)
         return _Answer(text, candidate.finish_reason.name, *tokens)
+
+    def _made(self) -> PredictionServiceClient:
+        with self._making:
+            if self._client is None:
+                from google.api_core.client_options import ClientOptions
+                from google.cloud.aiplatform_v1 import PredictionServiceClient
+
+                self._client = PredictionServiceClient(
+                    credentials=self._credentials,
+                    transport="rest",
+                    client_options=ClientOptions(api_endpoint=self._settings.vertex_endpoint),
+                )
+            return self._client
 
 
 def _batches_of(passages: Sequence[str]) -> Iterator[list[int]]:

@@ -26,9 +26,9 @@ from infra.local.ai.lexical import embed
 from infra.local.ai.vertex import VertexServer
 from infra.local.secrets import SecretManagerServer
 from infra.local.serving import HttpServer
-from shared.adapters import query_embedding
 from shared.adapters import secrets as secrets_adapter
 from shared.adapters.documentai import Recognizer, TooManyPages
+from shared.adapters.embedding_requests import default_credentials
 from shared.adapters.query_embedding import embed_query
 from shared.adapters.secrets import Secrets
 from shared.adapters.vertex import ENTITIES_PER_PASSAGE, Embedder, EntityFinder
@@ -240,7 +240,7 @@ def test_vectors_come_back_in_order_normalised_and_counted(vertex: VertexServer)
     """A vector that stands beside the wrong passage answers every question wrongly."""
     texts = [f"passage number {number} about boats" for number in range(120)]
 
-    embedded = embedder(vertex).embed(texts, title="Harbour")
+    embedded = embedder(vertex).embed(texts)
 
     assert embedded.reasons == {}
     assert embedded.tokens == vertex.tokens > 120
@@ -248,7 +248,7 @@ def test_vectors_come_back_in_order_normalised_and_counted(vertex: VertexServer)
     for text, vector in zip(texts, embedded.vectors, strict=True):
         assert vector is not None
         assert math.isclose(sum(number * number for number in vector), 1.0, rel_tol=1e-5)
-        assert vector.tolist() == pytest.approx(embed(text, 256, "Harbour"), abs=1e-5)
+        assert vector.tolist() == pytest.approx(embed(text, 256), abs=1e-5)
 
 
 def test_batches_keep_under_the_models_limits(vertex: VertexServer) -> None:
@@ -379,25 +379,53 @@ def test_default_credentials_fetch_a_token_where_the_key_file_says(
     tokens = HttpServer(Starlette(routes=[Route("/token", token, methods=["POST"])]))
     tokens.start()
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(_key_file(tmp_path, tokens.url + "/token")))
-    query_embedding._default_session.cache_clear()
+    default_credentials.cache_clear()
     settings = replace(SETTINGS, vertex_endpoint=vertex.url)
     try:
+        assert all(Embedder(settings).embed(["boats"] * 500).vectors)
         assert len(embed_query(settings, "boats")) == 256
-        assert all(Embedder(settings).embed(["boats"]).vectors)
+        assert vertex.calls == 11
         assert len(asked) == 1
     finally:
-        query_embedding._default_session.cache_clear()
+        default_credentials.cache_clear()
         tokens.stop()
 
 
-def test_the_dashboards_path_imports_no_client_of_vertex() -> None:
-    """It would double the dashboard's start and its memory."""
-    heavy = "any(name.startswith(('google.cloud.aiplatform', 'google.genai')) for name in sys.modules)"
-    script = f"import sys, shared.adapters.query_embedding, shared.adapters.vertex; print({heavy})"
+def test_without_credentials_the_work_is_kept(
+    vertex: VertexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that cannot be had now may be had in a minute; nothing may be thrown away for it."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(_key_file(tmp_path, "http://127.0.0.1:9/token")))
+    default_credentials.cache_clear()
+    try:
+        with pytest.raises(Unavailable):
+            Embedder(replace(SETTINGS, vertex_endpoint=vertex.url)).embed(["boats"])
+    finally:
+        default_credentials.cache_clear()
+
+    assert vertex.calls == 0
+
+
+def test_without_entities_vertex_s_client_is_never_imported(vertex: VertexServer) -> None:
+    """It costs a second and a hundred megabytes; vectors and queries do without."""
+    script = f"""
+import sys
+from google.auth.credentials import AnonymousCredentials
+from shared.adapters.query_embedding import embed_query
+from shared.adapters.vertex import Embedder, EntityFinder
+from shared.config import Settings
+settings = Settings("p", vertex_endpoint="{vertex.url}", embedding_dimensions=256, entities="off")
+nobody = AnonymousCredentials()
+assert all(Embedder(settings, credentials=nobody).embed(["boats", "nets"]).vectors)
+assert embed_query(settings, "boats", credentials=nobody)
+assert EntityFinder(settings, credentials=nobody).find(["Ada Lovelace"]) == [[]]
+print([name for name in sys.modules if name.startswith(("google.cloud.aiplatform", "google.genai"))])
+"""
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "[]"
+    assert vertex.calls == 3
 
 
 # --- entities --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,173 @@
+"""Embedding models, asked by plain authorised requests: JSON out, JSON back.
+
+Vertex's own client makes a message of every number and costs a multiple of the processor's time, and a second and a
+hundred megabytes at the start; see docs/decisions/20261123-embeddings-by-plain-requests.md. A vector depends on its
+text and the model alone (no title is sent), so that equal passages of different files share one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from operator import mul
+from typing import TYPE_CHECKING, Any
+
+from shared.adapters.google_calls import CLOUD_PLATFORM, BadAnswer, classified, refusal
+from shared.config import Settings
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+    from google.auth.transport.requests import AuthorizedSession
+
+SERVICE = "Vertex AI"
+PASSAGE = "RETRIEVAL_DOCUMENT"
+QUERY = "RETRIEVAL_QUERY"
+# Models that are asked by `:embedContent` are told in the text what it is for, in these words.
+PREFIXES = {PASSAGE: "title: none | text: ", QUERY: "task: search result | query: "}
+TOKEN_SECONDS = 20.0
+
+# Sessions may share credentials; the first that finds the token too old gets the new one for all.
+_renewing = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A unit vector in single precision, or None and the reason; `tokens` as Vertex counted them."""
+
+    values: array[float] | None
+    tokens: int = 0
+    reason: str = ""
+
+
+class EmbeddingModel:
+    """The embedding model of the settings. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, credentials: Credentials | None = None) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._idle: deque[AuthorizedSession] = deque()
+
+    @property
+    def texts_a_call(self) -> int:
+        """How many texts one call may have."""
+        return 1 if embeds_content(self._settings.embedding_model) else self._settings.embedding_texts_per_request
+
+    def vectors(self, texts: Sequence[str], *, task: str, timeout: float) -> list[Vector]:
+        """One call: a vector of each text, in order, never of a text cut short. `timeout` is in seconds.
+
+        Raises `InvalidArgument` where the model refuses the texts (one of them is enough), `BadAnswer` for what are no
+        vectors of the settings' size, `Unavailable` where Vertex does not answer.
+        """
+        settings = self._settings
+        method, body = _request(settings, texts, task)
+        url = f"{settings.vertex_endpoint}/v1/{model_name(settings, settings.embedding_model)}:{method}"
+        with classified(SERVICE), self._session() as session:
+            response = session.post(url, json=body, timeout=timeout, allow_redirects=False)
+        if response.status_code != 200:
+            raise refusal(SERVICE, response)
+        found = _vectors(response.content, settings.embedding_dimensions)
+        if len(found) != len(texts):
+            raise BadAnswer(f"{SERVICE} sent {len(found)} vectors for {len(texts)} texts.")
+        return found
+
+    @contextmanager
+    def _session(self) -> Iterator[AuthorizedSession]:
+        """A session that nobody else uses meanwhile, with a token that is still good."""
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = self._new_session()
+        try:
+            _renew(session.credentials)
+            yield session
+        finally:
+            self._idle.append(session)
+
+    def _new_session(self) -> AuthorizedSession:
+        from google.auth.transport.requests import AuthorizedSession
+
+        with _renewing:
+            return AuthorizedSession(self._credentials or default_credentials())  # type: ignore[no-untyped-call]
+
+
+@cache
+def default_credentials() -> Credentials:
+    """The credentials of this process, found on first use."""
+    import google.auth
+
+    found, _ = google.auth.default(scopes=CLOUD_PLATFORM)
+    return found
+
+
+def model_name(settings: Settings, model: str) -> str:
+    """The resource name of a model of Google's."""
+    place = f"projects/{settings.google_cloud_project}/locations/{settings.vertex_location}"
+    return f"{place}/publishers/google/models/{model}"
+
+
+def embeds_content(model: str) -> bool:
+    """Whether a model is asked by `:embedContent`, one text a call and its task told in the text, not by `:predict`."""
+    return model.startswith("gemini-embedding-") and model != "gemini-embedding-001"
+
+
+def normalised(values: Iterable[float], dimensions: int) -> array[float]:
+    """The vector with length one, in single precision: Vertex normalises only vectors of full size. Raises `BadAnswer`
+    for a wrong number of values, NaN, infinity, or nothing but zeros, and `TypeError` for what is no number."""
+    vector = array("d", values)
+    if len(vector) != dimensions:
+        raise BadAnswer(f"{SERVICE} sent a vector of {len(vector)} numbers instead of {dimensions}.")
+    length = math.sqrt(sum(map(mul, vector, vector)))
+    if not 0.0 < length < math.inf:
+        raise BadAnswer(f"{SERVICE} sent a vector that is not a direction.")
+    scale = 1.0 / length
+    return array("f", [number * scale for number in vector])
+
+
+def _renew(credentials: Credentials) -> None:
+    from google.auth.transport.requests import Request
+
+    with _renewing:
+        if not credentials.valid:
+            credentials.refresh(partial(Request(), timeout=TOKEN_SECONDS))  # type: ignore[no-untyped-call]
+
+
+def _request(settings: Settings, texts: Sequence[str], task: str) -> tuple[str, dict[str, Any]]:
+    """Method and body."""
+    limits = {"outputDimensionality": settings.embedding_dimensions, "autoTruncate": False}
+    if embeds_content(settings.embedding_model):
+        (text,) = texts
+        content = {"role": "user", "parts": [{"text": PREFIXES[task] + text}]}
+        return "embedContent", {"content": content, "embedContentConfig": limits}
+    instances = [{"content": text, "task_type": task} for text in texts]
+    return "predict", {"instances": instances, "parameters": limits}
+
+
+def _vectors(content: bytes, dimensions: int) -> list[Vector]:
+    """The vectors in an answer of either method."""
+    try:
+        answer = json.loads(content)
+        if "embedding" in answer:
+            tokens = answer.get("usageMetadata", {}).get("promptTokenCount", 0)
+            return [_vector(answer["embedding"]["values"], tokens, answer.get("truncated", False), dimensions)]
+        found = []
+        for prediction in answer["predictions"]:
+            embeddings = prediction["embeddings"]
+            said = embeddings.get("statistics", {})
+            tokens, truncated = said.get("token_count", 0), said.get("truncated", False)
+            found.append(_vector(embeddings["values"], tokens, truncated, dimensions))
+        return found
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise BadAnswer(f"{SERVICE} sent an answer that cannot be read.") from error
+
+
+def _vector(values: Any, tokens: Any, truncated: Any, dimensions: int) -> Vector:
+    if truncated:
+        return Vector(None, reason="The passage is longer than the model reads.")
+    return Vector(normalised(values, dimensions), int(tokens))
