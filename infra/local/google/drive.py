@@ -140,7 +140,7 @@ class DriveApi:
         self._store = store
         self._faults = faults
         self._url = url
-        self._listings: OrderedDict[tuple[Any, ...], list[tuple[Any, Item]]] = OrderedDict()
+        self._listings: OrderedDict[tuple[Any, ...], list[tuple[Any, str]]] = OrderedDict()
 
     def answer(
         self,
@@ -207,14 +207,15 @@ class DriveApi:
             after = _listing_token(call.text("pageToken"), digest)
             start = bisect.bisect_right(found, sort_key(after, order), key=lambda one: one[0])
         chosen = found[start:] if everything else found[start : start + page]
+        items = [item for _, file_id in chosen if (item := self._folder.item(file_id)) is not None]
         inner = below(call.mask, "files")
         said: dict[str, Any] = {
             "kind": "drive#fileList",
             "incompleteSearch": False,
-            "files": [self._resources.file(item, call.person.email, inner) for _, item in chosen],
+            "files": [self._resources.file(item, call.person.email, inner) for item in items],
         }
         if start + len(chosen) < len(found):
-            said["nextPageToken"] = _token([digest, sort_values(chosen[-1][1], order)])
+            said["nextPageToken"] = _token([digest, [key.value for key in chosen[-1][0]]])
         return Json(said)
 
     def _scope(self, call: Call) -> tuple[str, str]:
@@ -239,8 +240,8 @@ class DriveApi:
             raise bad_parameter("spaces", f"Invalid value '{call.text('spaces')}'.")
         return corpora, drive_id
 
-    def _found(self, call: Call, asked: list[Any], order: list[tuple[str, bool]]) -> list[tuple[Any, Item]]:
-        """Every file that the query means, in order; kept for the pages that follow."""
+    def _found(self, call: Call, asked: list[Any], order: list[tuple[str, bool]]) -> list[tuple[Any, str]]:
+        """The id of every file that the query means, in order; kept for the pages that follow."""
         key = (self._folder.generation, call.person.email, *asked)
         kept = self._listings.get(key)
         if kept is not None:
@@ -253,7 +254,9 @@ class DriveApi:
             raise bad_parameter("q", f"Invalid Value: {error}") from error
         in_corpus = self._in_corpus(call)
         chosen = [item for item in self._folder.items() if in_corpus(item) and test(item)]
-        found = sorted(((sort_key(sort_values(item, order), order), item) for item in chosen), key=lambda one: one[0])
+        found = sorted(
+            ((sort_key(sort_values(item, order), order), item.id) for item in chosen), key=lambda one: one[0]
+        )
         self._listings[key] = found
         while len(self._listings) > _KEPT_LISTINGS:
             self._listings.popitem(last=False)

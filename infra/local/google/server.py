@@ -212,10 +212,10 @@ class GoogleServer:
         pause = self._scan_seconds
         while not self._stopping.wait(pause):
             began = time.thread_time()
-            self.index.scan()
+            if not self.index.scan():
+                # A look that found something costs more; it must not make the next one late.
+                pause = max(self._scan_seconds, (time.thread_time() - began) / _SCAN_SHARE)
             self.index.hash_some(0.05)
-            spent = time.thread_time() - began
-            pause = max(self._scan_seconds, spent / _SCAN_SHARE)
 
 
 async def _home(_: Request) -> Response:
