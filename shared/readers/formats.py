@@ -276,7 +276,7 @@ FORMATS: tuple[Format, ...] = (
     _no(
         "program",
         "Program",
-        "exe dll so dylib bin class jar apk wasm msi o a pyc",
+        "exe dll so dylib class jar apk wasm msi o a pyc",
         "application/x-msdownload application/java-archive application/vnd.android.package-archive",
         "A program: it holds code for machines, no text for people.",
         "program",
@@ -322,5 +322,11 @@ FORMATS: tuple[Format, ...] = (
         "A Google file of a kind that Drive offers no text of.",
         "native",
     ),
-    _no("binary", "Unknown", "", "", "The file is of a kind that holds no text, or none that is known here."),
+    _no(
+        "binary",
+        "Unknown",
+        "bin dat",
+        "application/octet-stream",
+        "The file is of a kind that holds no text, or none that is known here.",
+    ),
 )

@@ -75,7 +75,7 @@ _MIMETYPES = {
 }
 _HTML = re.compile(rb"\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _CONTROL = bytes(sorted({*range(32)} - {*b"\t\n\r\f\b\x1b"}))
-_MUCH = 0.1  # of the beginning: more control characters than this is no text
+_MUCH = 0.04  # of the beginning: more control characters than this is no text; noise has a tenth
 
 
 def by_content(head: bytes) -> str | None:
