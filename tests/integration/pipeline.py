@@ -1,0 +1,416 @@
+"""The pipeline whole: every local stand-in, a real Postgres and the real functions, in this process.
+
+One stack serves all tests of a worker, and each test connects people of its own, so that nobody waits for a start.
+Nothing is mocked: what must go wrong is injected at the wire.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urljoin
+
+import pytest
+import requests
+from google.cloud import pubsub_v1
+from google.protobuf.message import Message
+
+from infra.local import hosting
+from infra.local.ai.documentai import DocumentAiServer
+from infra.local.ai.vertex import VertexServer
+from infra.local.hosting import ThreadedFunction
+from infra.local.stack import AUDIENCE, PROJECT, PUSHER, Options, Stack
+from schemas.messages.sync_requested_pb2 import SyncRequested
+from schemas.messages.tick_pb2 import Tick
+from shared import config
+from shared.adapters import firestore, pubsub
+from shared.adapters.postgres import Database, connect_to_url
+from shared.adapters.pubsub import Outbox
+from shared.config import Settings
+from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, MY_DRIVE, SYNC_REQUESTS, TICKS
+
+T = TypeVar("T")
+
+PATIENCE = 60.0  # seconds until a condition that never comes true fails its test
+FUNCTIONS = ("oauth_callback", "drive_webhook", "change_lister", "file_streamer", "ai_processor", "channel_renewer")
+TAPPED = (SYNC_REQUESTS, FILE_CHANGES, FILE_BACKFILL, FILE_CHUNKS, TICKS)
+AT_REST = {"indexed", "skipped", "failed", "deleted", "folder"}
+# Each table that knows whose its rows are.
+PERSONAL = (
+    "users", "user_google_credentials", "settings", "signin_codes", "sessions", "gdrive_files", "gdrive_jobs",
+    "gdrive_chunks", "memories", "entities", "gdrive_webhooks", "file_events", "costs", "gdrive_audit_log",
+)  # fmt: skip
+
+
+class _Stack(Stack):
+    """The stack with the functions of the pipeline, and no door for people."""
+
+    def _start_functions(self) -> None:
+        os.environ.update(self.environment)
+        config.settings.cache_clear()
+        self.functions = [ThreadedFunction(name, self._ports[name]) for name in FUNCTIONS]
+        for function in self.functions:
+            function.start()
+
+
+@dataclass
+class Person:
+    """A test person with a Drive of their own. `user_id` is empty until they connect."""
+
+    email: str
+    folder: Path
+    user_id: str = ""
+    pipeline: Pipeline = field(repr=False, default=None)  # type: ignore[assignment]
+
+    def put(self, name: str, content: str | bytes) -> str:
+        """Write a file into the person's Drive; its id."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        self.pipeline.google.scan()
+        return self.id_of(name)
+
+    def id_of(self, name: str) -> str:
+        """The Drive id of a file by its path in this person's Drive."""
+        return self.pipeline.google.id_of(f"{self.folder.name}/{name}")
+
+    def rename(self, name: str, new: str) -> None:
+        """Rename or move, as a person does in Drive."""
+        (self.folder / new).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).rename(self.folder / new)
+        self.pipeline.google.scan()
+
+    def remove(self, name: str) -> None:
+        """Delete for good."""
+        (self.folder / name).unlink()
+        self.pipeline.google.scan()
+
+
+class Pipeline:
+    """Everything that runs, and what a test does with it."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="drivestream-pipeline-"))
+        self.root.chmod(0o711)  # as root, Postgres is somebody else
+        self.drive = self.root / "drive"
+        self.drive.mkdir()
+        self._people: list[Person] = []
+        self._numbers = count(1)
+        self._write_layout()
+        options = Options(
+            folder=self.drive,
+            port=hosting.free_port(),
+            data=self.root / "data",
+            approve=True,
+            # Without an address nobody is notified, so that a test decides itself when somebody looks.
+            environment={"WEBHOOK_URL": "", "RETRY_BASE_SECONDS": "0.02"},
+        )
+        self.stack = _Stack(options, lambda _: None)
+        self._before = {name: os.environ.get(name) for name in os.environ}
+        forget_clients()
+        self.stack.start()
+        self.google = self.stack.google
+        self.pubsub = self.stack.pubsub
+        self.firestore = self.stack.firestore
+        self.vertex = next(one for one in self.stack._running if isinstance(one, VertexServer))
+        self.documents = next(one for one in self.stack._running if isinstance(one, DocumentAiServer))
+        self.webhook_url = self._url("drive_webhook")
+        server = next(one for one in self.stack._running if hasattr(one, "admin_url"))
+        self._admin = connect_to_url(server.admin_url)
+        self._admin.autocommit = True
+        self._subscriber = pubsub_v1.SubscriberClient()
+        for topic in TAPPED:
+            self._subscriber.create_subscription(
+                name=f"projects/{PROJECT}/subscriptions/tap-{topic}", topic=f"projects/{PROJECT}/topics/{topic}"
+            )
+
+    def stop(self) -> None:
+        """Stop everything and leave the process as it was."""
+        self._admin.close()
+        self._subscriber.close()
+        self.stack.stop()
+        forget_clients()
+        for name in set(os.environ) - set(self._before):
+            del os.environ[name]
+        os.environ.update({name: value for name, value in self._before.items() if value is not None})
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def heal(self) -> None:
+        """No faults, nothing on its way, and nothing remembered of it."""
+        self.google.faults.heal()
+        self.pubsub.faults.clear()
+        self.vertex.faults.clear()
+        self.documents.faults.clear()
+
+    # Settings ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """What the functions read now."""
+        return config.settings()
+
+    @contextmanager
+    def setting(self, **values: object) -> Iterator[None]:
+        """Other settings for a while, such as LEASE_SECONDS=1."""
+        before = {name: os.environ.get(name) for name in values}
+        os.environ.update({name: str(value) for name, value in values.items()})
+        config.settings.cache_clear()
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+            config.settings.cache_clear()
+
+    # People -----------------------------------------------------------------------------------------------------------
+
+    def person(self, files: Mapping[str, str | bytes] | None = None, *, connect: bool = True) -> Person:
+        """Somebody new with these files, connected and read to the end."""
+        name = f"p{next(self._numbers)}"
+        person = Person(f"{name}@example.com", self.drive / name, pipeline=self)
+        person.folder.mkdir()
+        self._people.append(person)
+        self._write_layout()
+        for path, content in (files or {}).items():
+            (person.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (person.folder / path).write_bytes(content.encode() if isinstance(content, str) else content)
+        self.google.scan()
+        if connect:
+            self.connect(person)
+            self.settle()
+        return person
+
+    def connect(self, person: Person) -> requests.Response:
+        """Walk through the consent as a browser does, up to the dashboard's door."""
+        with browser() as session:
+            begin = session.get(
+                self._url("oauth_callback") + "/connect", params={"login_hint": person.email}, allow_redirects=False
+            )
+            consent = session.get(begin.headers["Location"], allow_redirects=False)
+            address = urljoin(begin.headers["Location"], consent.headers["Location"])
+            answer = session.get(address, allow_redirects=False)
+        found = self.sql(f"SELECT user_id FROM users WHERE email = '{person.email}' AND status <> 'erasing'")
+        person.user_id = str(found[0][0]) if found else ""
+        return answer
+
+    def share(self, owner: Person, name: str, *others: Person) -> str:
+        """Share a file with others; its id."""
+        file_id = owner.id_of(name)
+        self.google.share(file_id, *(other.email for other in others))
+        self.google.scan()
+        return file_id
+
+    def _write_layout(self) -> None:
+        people = [{"email": one.email, "name": one.email, "folder": one.folder.name} for one in self._people]
+        people = people or [{"email": "nobody@example.com", "name": "Nobody", "folder": "nobody"}]
+        (self.drive / ".drive.json.new").write_text(json.dumps({"people": people}))
+        (self.drive / ".drive.json.new").replace(self.drive / ".drive.json")
+
+    # Messages ---------------------------------------------------------------------------------------------------------
+
+    def say(self, topic: str, message: Message) -> None:
+        """Publish a message as a function does."""
+        outbox = Outbox(self.settings)
+        outbox.publish(topic, message)
+        outbox.confirm()
+
+    def sync(self, person: Person, reason: str = "TICK", corpus: str = MY_DRIVE) -> None:
+        """Have a corpus read, and wait for the end of everything that follows."""
+        self.google.scan()
+        self.say(
+            SYNC_REQUESTS,
+            SyncRequested(user_id=person.user_id, corpus=corpus, reason=SyncRequested.Reason.Value(reason)),
+        )
+        self.settle()
+
+    def tick(self, duty: str, user_id: str = "") -> None:
+        """Let one duty of the caretaker be due, and wait for the end of everything that follows."""
+        self.say(TICKS, Tick(duty=Tick.Duty.Value(duty.upper()), user_id=user_id))
+        self.settle()
+
+    def push(
+        self, function: str, message: Message | bytes, *, attributes: Mapping[str, str] | None = None, attempt: int = 1
+    ) -> requests.Response:
+        """Deliver one message to a function directly, as Pub/Sub pushes it."""
+        data = message if isinstance(message, bytes) else message.SerializeToString()
+        body = {
+            "message": {
+                "data": base64.b64encode(data).decode(),
+                "attributes": dict(attributes or {}),
+                "messageId": "1",
+            },
+            "subscription": f"projects/{PROJECT}/subscriptions/{function.replace('_', '-')}",
+            "deliveryAttempt": attempt,
+        }
+        return self.post(function, json=body, headers={"Authorization": f"Bearer {self.push_token()}"})
+
+    def post(self, function: str, **request: Any) -> requests.Response:
+        """Any request to a function."""
+        with browser() as session:
+            return session.request(
+                request.pop("method", "POST"), self._url(function) + request.pop("path", "/"), **request
+            )
+
+    def push_token(self, **claims: object) -> str:
+        """The token that Pub/Sub's pushes bear."""
+        return self.google.sign({"aud": AUDIENCE, "sub": "1", "email": PUSHER, "email_verified": True, **claims})
+
+    def messages(self, topic: str, person: Person, message_type: Callable[[], Message]) -> list[Any]:
+        """Everything said to a topic about a person since the last look, in order."""
+        found: list[Any] = []
+        name = f"projects/{PROJECT}/subscriptions/tap-{topic}"
+        while True:
+            answer = self._subscriber.pull(subscription=name, max_messages=1000, return_immediately=True)
+            if not answer.received_messages:
+                return [one for one in found if one.user_id == person.user_id]
+            for received in answer.received_messages:
+                message = message_type()
+                message.ParseFromString(received.message.data)
+                found.append(message)
+            self._subscriber.acknowledge(
+                subscription=name, ack_ids=[received.ack_id for received in answer.received_messages]
+            )
+
+    def settle(self) -> None:
+        """Wait until no message is on its way: every push has been answered for good."""
+        wait_for(lambda: not self.backlog(), lambda: f"still on their way: {self.backlog()}")
+
+    def backlog(self) -> dict[str, int]:
+        """Unacknowledged messages of the functions' subscriptions that are not held."""
+        return {
+            name: left
+            for name, left in self.pubsub.backlog().items()
+            if left and not name.startswith("tap-") and not self.pubsub.faults.of(name).hold
+        }
+
+    # What came of it --------------------------------------------------------------------------------------------------
+
+    def sql(self, statement: str) -> list[list[Any]]:
+        """Run SQL as the administrator, from outside of all that is tested."""
+        return self._admin.execute_simple(statement).rows or []
+
+    def speaking_as(self, role: str) -> Database:
+        """The database as a function sees it: `reader`, `worker` or `caretaker`."""
+        return Database(self.settings, f"drivestream_{role}")
+
+    def files(self, person: Person) -> dict[str, dict[str, Any]]:
+        """Every file row of a person by name."""
+        columns = (
+            "name", "file_id", "state", "reason_code", "reason", "next_try", "truncated_at", "content_key",
+            "wanted_job", "current_job", "visible_job", "indexed_at", "version",
+        )  # fmt: skip
+        rows = self.sql(f"SELECT {', '.join(columns)} FROM gdrive_files WHERE user_id = '{person.user_id}'")
+        found = [dict(zip(columns, row, strict=True)) for row in rows]
+        return {row["name"]: row for row in found}
+
+    def states(self, person: Person) -> dict[str, str]:
+        """The state of every file by name."""
+        return {name: row["state"] for name, row in self.files(person).items() if row["state"] != "folder"}
+
+    def text(self, person: Person, name: str) -> str:
+        """What search can find of a file: its visible passages, in order."""
+        rows = self.sql(
+            "SELECT m.passage FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id"
+            f" WHERE f.user_id = '{person.user_id}' AND f.name = '{name}' ORDER BY m.index, m.ordinal"
+        )
+        return "\n".join(row[0] for row in rows)
+
+    def passages(self, person: Person) -> list[list[Any]]:
+        """The visible rows that two equal runs have in common."""
+        return self.sql(
+            "SELECT f.name, m.index, m.ordinal, m.passage, m.locator::text, md5(m.embedding::text), m.model"
+            " FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id"
+            f" WHERE f.user_id = '{person.user_id}' ORDER BY 1, 2, 3"
+        )
+
+    def search(self, person: Person, query: str) -> list[dict[str, Any]]:
+        """What the dashboard would show."""
+        with self.speaking_as("reader").transaction(person.user_id) as tx:
+            found = tx.rows("search", query=query, vector=None, model=self.settings.embedding_model, most=20)
+            names = {
+                row["file_id"]: row["name"] for row in tx.rows("files_by_id", file_ids=[r["file_id"] for r in found])
+            }
+        return [{**row, "name": names.get(row["file_id"])} for row in found]
+
+    def count(self, table: str, person: Person, more: str = "true") -> int:
+        """Rows of a person."""
+        return int(self.sql(f"SELECT count(*) FROM {table} WHERE user_id = '{person.user_id}' AND {more}")[0][0])
+
+    def reads(self, person: Person) -> int:
+        """How many times content was read."""
+        return self.count("gdrive_audit_log", person, "action = 'read'")
+
+    def documents_of(self, person: Person) -> dict[str, Any]:
+        """Every Firestore document that knows the person, by path."""
+        found: dict[str, Any] = {}
+        for collection in firestore.client(self.settings).collections():
+            for snapshot in collection.stream():
+                if person.user_id in snapshot.id or person.user_id in str(snapshot.to_dict()):
+                    found[f"{collection.id}/{snapshot.id}"] = snapshot.to_dict()
+        return found
+
+    def _url(self, function: str) -> str:
+        return next(f"http://127.0.0.1:{one.port}" for one in self.stack.functions if one.name == function)
+
+
+@contextmanager
+def browser() -> Iterator[requests.Session]:
+    """An HTTP client that ignores this machine's proxies and is closed at the end."""
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+def wait_for(condition: Callable[[], T], otherwise: Callable[[], str] = lambda: "it never came true") -> T:
+    """The first true answer. Fails after a time that only a fault can take."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(otherwise())
+        time.sleep(0.01)
+
+
+def sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def forget_clients() -> None:
+    """Clients of the process that know the addresses of another stack."""
+    for kept in (firestore._clients, pubsub._clients):
+        for client in kept.values():
+            getattr(client, "stop", getattr(client, "close", None))()
+        kept.clear()
+    config.settings.cache_clear()
+
+
+@cache
+def _running() -> Pipeline:
+    return Pipeline()
+
+
+@pytest.fixture
+def pipeline(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
+    """The one stack of this worker, without faults. It ends with the session."""
+    first = not _running.cache_info().currsize
+    made = _running()
+    if first:
+        request.config.add_cleanup(made.stop)
+    made.heal()
+    yield made
+    made.heal()
+    made.settle()
