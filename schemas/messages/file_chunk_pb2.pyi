@@ -185,7 +185,7 @@ class FileChunk(_message.Message):
     mime_type: _builtins.str
     payload: _builtins.bytes
     title: _builtins.str
-    """the file's name, which helps an embedding to tell passages apart"""
+    """the file's name; not embedded, so that equal passages share a vector"""
     @_builtins.property
     def locator(self) -> Global___FileChunk.Locator: ...
     @_builtins.property

@@ -40,7 +40,7 @@ class Recognition(list[RecognizedPage]):
 
 
 class TooManyPages(Skipped):
-    """More pages than one request may have: split the document and send its halves."""
+    """More pages than one request may have: the readers cut windows that fit, unless the limit was lowered."""
 
     code = "page_limit"
 

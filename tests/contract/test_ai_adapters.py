@@ -129,7 +129,7 @@ def test_a_picture_is_recognised(documentai: DocumentAiServer) -> None:
 
 
 def test_too_many_pages_are_an_error_of_their_own(documentai: DocumentAiServer) -> None:
-    """The caller splits the document: the first fifteen pages alone would be a lie."""
+    """It is shown as the reason: the first fifteen pages alone would be a lie."""
     with pytest.raises(TooManyPages):
         recognizer(documentai).recognize(text_pdf(["x"] * 16), PDF)
 
@@ -300,6 +300,36 @@ def test_a_bad_vector_is_refused_and_asked_for_once_more(vertex: VertexServer, h
         embedder(vertex).embed(["one", "two"])
     assert caught.value.code == "bad_answer"
     assert vertex.calls == 2
+
+
+class _Truncating(VertexServer):
+    """A model that cuts texts short whatever it was asked, as Google's did before there was a parameter for it."""
+
+    def _predict(self, model: str, body: dict[str, Any], garble: str) -> dict[str, Any]:
+        answer = super()._predict(model, body, garble)
+        answer["predictions"][-1]["embeddings"]["statistics"]["truncated"] = True
+        return answer
+
+    def _embed_content(self, model: str, body: dict[str, Any], garble: str) -> dict[str, Any]:
+        return super()._embed_content(model, body, garble) | {"truncated": True}
+
+
+@pytest.mark.parametrize(("model", "kept"), [("text-embedding-005", 1), ("gemini-embedding-2", 0)])
+def test_a_vector_of_a_text_that_was_cut_short_is_not_used(model: str, kept: int) -> None:
+    """It stands for the beginning only, and nobody would ever know."""
+    server = _Truncating()
+    server.start()
+    try:
+        embedded = embedder(server, embedding_model=model).embed(["one", "two"])
+        with pytest.raises(BadRequest):
+            embed_query(
+                replace(SETTINGS, vertex_endpoint=server.url, embedding_model=model), "one", credentials=ANONYMOUS
+            )
+    finally:
+        server.stop()
+
+    assert [vector is not None for vector in embedded.vectors].count(True) == kept
+    assert len(embedded.reasons) == 2 - kept
 
 
 def test_the_embedding_quota_is_waited_out_and_then_written_down(vertex: VertexServer) -> None:

@@ -1,0 +1,101 @@
+"""The billed part of ai_processor against the stand-ins: what the services refuse costs only itself, and says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+
+from functions.ai_processor.main import Understanding
+from infra.local.ai.documentai import DocumentAiServer
+from infra.local.ai.vertex import VertexServer
+from schemas.messages.file_chunk_pb2 import FileChunk
+from shared.adapters.documentai import Recognizer
+from shared.adapters.vertex import Embedder, EntityFinder
+from shared.config import Settings
+from shared.domain.errors import Skipped
+from tests.contract.pdfs import text_pdf
+
+ANONYMOUS = AnonymousCredentials()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def vertex() -> Iterator[VertexServer]:
+    server = VertexServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def documentai() -> Iterator[DocumentAiServer]:
+    server = DocumentAiServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def understanding(vertex: VertexServer, documentai: DocumentAiServer) -> Understanding:
+    config = Settings(
+        google_cloud_project="p",
+        vertex_endpoint=vertex.url,
+        documentai_endpoint=documentai.url,
+        documentai_processor="projects/p/locations/us/processors/ocr",
+        retry_base_seconds=0.01,
+        entities="off",
+    )
+    return Understanding(
+        config,
+        Recognizer(config, credentials=ANONYMOUS),
+        Embedder(config, credentials=ANONYMOUS),
+        EntityFinder(config, credentials=ANONYMOUS),
+    )
+
+
+def nothing_known(hashes: object) -> set[bytes]:
+    del hashes
+    return set()
+
+
+def test_a_passage_that_the_model_refuses_is_kept_for_its_words(
+    vertex: VertexServer, understanding: Understanding, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text is the person's: that a model will not embed it is no reason to lose it."""
+    vertex.refuse_texts_with = "poison"
+    text = "\n\n".join([*["The ferry leaves at nine. " * 60] * 3, "A paragraph about poison. " * 60])
+
+    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode(), title="x"), nothing_known)
+
+    refused = [vector is None for vector in understood.vectors]
+    assert refused == ["poison" in passage.text for passage in understood.passages]
+    assert 0 < sum(refused) < len(refused)
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (line["message"], line["severity"], line["passages"]) == ("not_embedded", "WARNING", sum(refused))
+
+
+def test_equal_passages_of_two_files_have_one_vector(vertex: VertexServer, understanding: Understanding) -> None:
+    """A vector is taken over by the passage's hash, so it may not depend on the file's name."""
+    plan, notes = (
+        understanding.of(
+            FileChunk(kind=FileChunk.TEXT, payload=b"The ferry leaves at nine.", title=title), nothing_known
+        )
+        for title in ("Plan", "Notes")
+    )
+
+    assert plan.passages[0].hash == notes.passages[0].hash
+    assert plan.vectors == notes.vectors
+    assert vertex.texts == 2
+
+
+def test_a_window_of_too_many_pages_says_so(documentai: DocumentAiServer, understanding: Understanding) -> None:
+    """The first fifteen pages alone would be a lie, and trying again for ever would bill for ever."""
+    chunk = FileChunk(kind=FileChunk.PAGES, payload=text_pdf(["x"] * 16))
+
+    with pytest.raises(Skipped, match="pages") as caught:
+        understanding.of(chunk, nothing_known)
+
+    assert caught.value.code == "page_limit"
+    assert documentai.calls == 1
