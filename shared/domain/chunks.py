@@ -13,6 +13,7 @@ from typing import Literal
 from shared.domain.parts import Locator, Pages, Part, State, Text, Truncated
 
 CHUNK_BYTES = 512 * 1024  # as much text as keeps the first passages of a long file from waiting for the rest
+MARKS = 2048  # places in one chunk: a list of ten-character sections must not be mostly marks
 HARD_BYTES = 2 * 1024 * 1024  # DESIGN §3: no payload is larger
 
 Kind = Literal["text", "pages", "image"]
@@ -45,7 +46,8 @@ def pack(parts: Iterator[Part], first_index: int = 0, chunk_bytes: int = CHUNK_B
     index, texts, size = first_index, list[tuple[Text, bytes]](), 0
     for part in parts:
         payload = _payload(part, min(chunk_bytes, HARD_BYTES))
-        if texts and (not isinstance(part, Text | Truncated) or size + len(payload) > chunk_bytes):
+        full = size + len(payload) > chunk_bytes or len(texts) == MARKS
+        if texts and not isinstance(part, Truncated) and (full or not isinstance(part, Text)):
             yield _text_chunk(index, texts)
             index, texts, size = index + 1, [], 0
         if isinstance(part, Text):

@@ -115,6 +115,9 @@ class Page(HTMLParser):
         self._until, self._tail = "", ""
         return text[at:]
 
+    def updatepos(self, i: int, j: int) -> int:
+        return j
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _SILENT:
             self._silent.append(tag)

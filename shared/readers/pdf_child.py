@@ -22,8 +22,8 @@ from collections import OrderedDict
 from typing import Any, BinaryIO
 
 _FRAME = struct.Struct("<Ic")
-_BLOCK = 256 * 1024
-_BLOCKS = 8
+_BLOCK = 64 * 1024  # small: the dictionaries of pages lie between their pictures
+_BLOCKS = 32
 _FEW = 16  # characters: fewer than this on a page that shows a picture are no text layer
 _ANSWER = 256 * 1024  # characters of text in one answer
 _OBJECTS = 2000  # objects of a page that are looked at
@@ -102,23 +102,33 @@ class Document:
     def __init__(self, pipe: Pipe, size: int, budget: int, pixels: int) -> None:
         self._file, self._budget, self._pixels = Remote(pipe, size), budget, pixels
         self._pdf: Any = None
-        self._opened_at = 0
+        self._before = 0
 
     def pdf(self) -> Any:
+        """The open document; opened again once it has made this process grow by more than its budget."""
         import pypdfium2
 
-        if self._pdf is not None and self._file.fetched - self._opened_at > self._budget:
+        if self._pdf is not None and self._grown() - self._before > self._budget:
             self.close()
         if self._pdf is None:
-            self._opened_at = self._file.fetched
+            self._before = self._grown()
             self._file.seek(0)
             self._pdf = pypdfium2.PdfDocument(self._file)
         return self._pdf
+
+    def _grown(self) -> int:
+        """Bytes in memory. Where the system does not say, bytes fetched: they are what is kept, and more."""
+        try:
+            with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - pathlib costs more than the call
+                return int(statm.read().split()[1]) * resource.getpagesize()
+        except OSError:
+            return self._file.fetched
 
     def close(self) -> None:
         if self._pdf is not None:
             self._pdf.close()
             self._pdf = None
+            _give_back()
 
     def pages(self, first: int, last: int) -> list[list[Any]]:
         """For pages from `first` on: text, and whether the page shows something that the text does not say."""
@@ -198,6 +208,13 @@ class Document:
                 scale *= max(0.5, min(0.9, (most / len(png)) ** 0.5))
         finally:
             page.close()
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, where its C library can: PDFium's many small pieces would keep the rest."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _timeless(pdf: bytes) -> bytes:

@@ -98,6 +98,23 @@ def test_a_table_counts_rows_as_a_spreadsheet_does() -> None:
         assert text == "".join(rows[first - 1 : last])
 
 
+def test_a_row_longer_than_a_part_keeps_its_number() -> None:
+    """A cell may hold a whole letter; the rows behind it must not be counted wrong."""
+    letter = '2,"Dear all,\n' + "many words and a line end\n" * 2000 + '""yours""\n"\n'
+    found = texts(("a,b\n" + letter + "3,x\n4,y\n").encode(), "t.csv")
+
+    rows = [(place["row_first"], place["row_last"]) for _, place in found]
+    assert len(rows) > 10
+    assert rows == [(1, 1), *[(2, 2)] * (len(rows) - 2), (3, 4)]
+
+
+def test_a_quote_that_is_never_closed_ends_with_its_line() -> None:
+    """One stray quote must not make one row of the rest of the table."""
+    found = texts(("a,b\n" * 9 + '1,"open\n' + "2,3\n" * 3000).encode(), "t.csv")
+
+    assert found[-1][1]["row_last"] == 3010
+
+
 def test_a_web_page_gives_its_words_and_headings_and_no_script() -> None:
     """Scripts are for browsers; a heading says where a paragraph stands."""
     found = texts(

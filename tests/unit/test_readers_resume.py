@@ -136,6 +136,7 @@ def test_chunks_go_on_exactly_behind_any_chunk(name: str) -> None:
     chunks = list(pack(iter(parts(name)), chunk_bytes=20_000))
 
     assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
+    assert all(len(chunk.payload) <= 20_000 for chunk in chunks if chunk.kind == "text")
     for chunk in chunks:
         rest = pack(iter(parts(name, chunk.after)), first_index=chunk.index + 1, chunk_bytes=20_000)
         assert list(rest) == chunks[chunk.index + 1 :]
@@ -152,6 +153,16 @@ def test_a_chunk_marks_where_its_parts_begin() -> None:
         assert text[:at].count("\n") + 1 == locator.line_first
     assert chunk.locator.byte_start == 0
     assert chunk.locator.line_last == chunk.marks[-1][1].line_last
+
+
+def test_a_chunk_is_not_mostly_marks() -> None:
+    """A list of thousands of tiny sections must still fit into messages."""
+    tiny = "".join(f"# {n}\n{n}\n" for n in range(5000)).encode()
+
+    chunks = list(pack(read(BytesSource(tiny, "tiny.md"))))
+
+    assert max(len(chunk.marks) for chunk in chunks) == 2048
+    assert b"".join(chunk.payload for chunk in chunks) == tiny
 
 
 def test_a_truncated_file_says_so_in_its_last_chunk() -> None:
