@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 # Characters that reorder what stands around them: a name could pretend to be another one.
 _DIRECTIONS = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _CONTROLS = {code: " " for code in range(0xA0) if unicodedata.category(chr(code)) == "Cc"}
+_WEB = re.compile(r"https?://[^\s/\\]\S*", re.IGNORECASE)
 _INVISIBLE = {**_DIRECTIONS, **_CONTROLS, 0x2028: " ", 0x2029: " ", 0xFEFF: None}
 
 
@@ -26,7 +27,7 @@ def safe_link(address: str | None) -> str | None:
         parts = urlsplit(address or "")
     except ValueError:
         return None
-    return address if parts.scheme in {"http", "https"} and parts.netloc else None
+    return address if _WEB.fullmatch(address or "") and parts.hostname else None
 
 
 def place(locator: Mapping[str, Any] | None) -> str:
@@ -123,7 +124,7 @@ def why(file: Mapping[str, Any], job: Mapping[str, Any] | None, now: datetime) -
         case "indexed":
             told = f"It is searchable since {time(file['indexed_at'])}, with {counted(file['passages'], 'passage')}."
             if file["truncated_at"]:
-                told += f" Only its beginning: {sentence(file['truncated_at'])}"
+                told += f" Not whole: {sentence(file['truncated_at'])}"
         case "skipped":
             told = reason or "Its text cannot be had."
             told += " Its name is searchable all the same."

@@ -19,13 +19,15 @@ async function part(address) {
   return answer.text();
 }
 
+const placed = new Map();
+
 function place(id, html) {
-  // Leaves alone what has not changed, what somebody is using, and gives the focus back to where it was.
+  // What has not changed is left alone, and the focus goes back to where it was.
+  if (placed.get(id) === html) return;
+  placed.set(id, html);
   const region = document.getElementById(id);
-  if (region.dataset.last === html) return;
   const focused = region.contains(document.activeElement) ? keyOf(document.activeElement) : null;
   region.innerHTML = html;
-  region.dataset.last = html;
   if (focused) [...region.querySelectorAll("a, button")].find((one) => keyOf(one) === focused)?.focus({ preventScroll: true });
 }
 
@@ -103,12 +105,12 @@ function changed(status) {
   const { now, last_minute, ...state } = status;
   const text = JSON.stringify(state);
   if (text === before) return;
-  const first = before === null;
+  if (before !== null) {
+    const { listed, indexed, unchanged, skipped, failed } = status.files;
+    const done = indexed + unchanged + skipped + failed;
+    say(status.at_rest ? `Everything is read: ${done} files.` : `${done} of ${listed} files done.`, status.at_rest);
+  }
   before = text;
-  if (first) return;
-  const { listed, indexed, unchanged, skipped, failed } = status.files;
-  const done = indexed + unchanged + skipped + failed;
-  say(status.at_rest ? `Everything is read: ${done} files.` : `${done} of ${listed} files done.`, status.at_rest);
   settle();
 }
 
