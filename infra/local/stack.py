@@ -28,7 +28,7 @@ from infra.local.postgres import PostgresError, PostgresServer
 from infra.local.pubsub import topology
 from infra.local.pubsub.server import PubSubServer
 from infra.local.secrets import SecretManagerServer
-from infra.migrate import prepare, upgrade
+from infra.migrate import LOGINS, prepare, upgrade
 
 PROJECT = "drivestream-local"
 PUSHER = f"pusher@{PROJECT}.iam.gserviceaccount.com"
@@ -268,5 +268,7 @@ class Stack:
     def _own_process(self, name: str, port: int) -> ProcessFunction:
         environment = dict(self.environment)
         if not self.options.database_url:
-            environment["DATABASE_URL"] = self._logins(f"drivestream_{name}")  # this function's roles and no more
+            # This function's roles and no more; the webhook has no login, here as in the cloud.
+            login = f"drivestream_{name}"
+            environment["DATABASE_URL"] = self._logins(login) if login in LOGINS else ""
         return ProcessFunction(name, port, environment, self._data / "logs", self._data / "pids")
