@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
 from infra.local.ai.documentai import DocumentAiServer
@@ -28,7 +28,8 @@ from infra.local.secrets import SecretManagerServer
 from infra.local.serving import HttpServer
 from shared.adapters import secrets as secrets_adapter
 from shared.adapters.documentai import Recognizer, TooManyPages
-from shared.adapters.embedding_requests import default_credentials
+from shared.adapters.embedding_requests import default_credentials, normalised
+from shared.adapters.google_calls import BadAnswer
 from shared.adapters.query_embedding import embed_query
 from shared.adapters.secrets import Secrets
 from shared.adapters.vertex import ENTITIES_PER_PASSAGE, Embedder, EntityFinder
@@ -302,6 +303,13 @@ def test_a_bad_vector_is_refused_and_asked_for_once_more(vertex: VertexServer, h
     assert vertex.calls == 2
 
 
+@pytest.mark.parametrize("wrong", [[math.nan, 1.0], [math.inf, 1.0], [1e200, 1.0], [0.0, 0.0], [1.0], []])
+def test_what_is_no_direction_is_no_vector(wrong: list[float]) -> None:
+    """Distances to it are not numbers, and an index would keep it for good."""
+    with pytest.raises(BadAnswer):
+        normalised(wrong, 2)
+
+
 class _Truncating(VertexServer):
     """A model that cuts texts short whatever it was asked, as Google's did before there was a parameter for it."""
 
@@ -419,6 +427,25 @@ def test_default_credentials_fetch_a_token_where_the_key_file_says(
     finally:
         default_credentials.cache_clear()
         tokens.stop()
+
+
+def test_a_redirect_is_not_followed(vertex: VertexServer) -> None:
+    """It would carry a person's text, and perhaps the token, to an address that nobody chose."""
+
+    async def elsewhere(request: Request) -> RedirectResponse:
+        return RedirectResponse(vertex.url + request.url.path, 307)
+
+    server = HttpServer(Starlette(routes=[Route("/{path:path}", elsewhere, methods=["POST"])]))
+    server.start()
+    try:
+        with pytest.raises(Unavailable):
+            Embedder(
+                replace(SETTINGS, vertex_endpoint=server.url, retry_base_seconds=0.001), credentials=ANONYMOUS
+            ).embed(["boats"])
+    finally:
+        server.stop()
+
+    assert vertex.calls == 0
 
 
 def test_without_credentials_the_work_is_kept(
