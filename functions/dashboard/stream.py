@@ -1,7 +1,7 @@
 """The status as it changes, as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
-An open stream holds one of the server's few threads. So there are few, each ends after a while (the browser comes
-back by itself), and who gets none asks for the status now and then instead.
+An open stream holds one of the server's few threads. So there are few, and each ends after a while (the browser comes
+back by itself). Who gets none is told the status once and comes back a little later.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from shared.domain.errors import BadRequest, Unavailable
 MOST_STREAMS = 4
 SECONDS = 25.0
 EVERY_SECONDS = 1.0
-PING_SECONDS = 10.0
 _free = threading.BoundedSemaphore(MOST_STREAMS)
 
 
 def events(visit: Visit) -> flask.Response:
-    """A stream of one person's status. Raises `Unavailable` when too many are open."""
+    """A stream of one person's status."""
     visit.signed_in()
-    if not _free.acquire(blocking=False):
-        raise Unavailable("Too many event streams are open.", retry_after=10, code="too_many_streams")
-    answer = flask.Response(tell(lambda: look(visit)), mimetype="text/event-stream")
-    answer.call_on_close(_closed)
-    STREAMS.inc()
+    if _free.acquire(blocking=False):
+        answer = flask.Response(tell(lambda: look(visit)), mimetype="text/event-stream")
+        answer.call_on_close(_closed)
+        STREAMS.inc()
+    else:
+        answer = flask.Response(tell(lambda: look(visit), seconds=0), mimetype="text/event-stream")
     answer.headers["Cache-Control"] = "no-store"
     answer.headers["X-Accel-Buffering"] = "no"
     return answer
@@ -63,18 +63,22 @@ def tell(
     clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[str]:
-    """The stream: the status at once and whenever it has changed, a ping when it has not for long."""
+    """The stream: the status at once and whenever it has changed, and in between a word now and then.
+
+    Only a word that nobody takes tells that the browser has gone on to another page.
+    """
     yield "retry: 2000\n\n"
-    end, spoke, last = clock() + seconds, clock(), ""
-    while clock() < end:
+    end, last = clock() + seconds, ""
+    while True:
         now = status()
         if now is None:
             return
         news = json.dumps({name: now[name] for name in now if name not in {"now", "last_minute"}}, default=str)
         if news != last:
             yield f"event: status\ndata: {as_json(now).get_data(as_text=True)}\n\n"
-            spoke, last = clock(), news
-        elif clock() - spoke >= PING_SECONDS:
+            last = news
+        else:
             yield ": ping\n\n"
-            spoke = clock()
+        if clock() >= end:
+            return
         wait(every)

@@ -736,9 +736,9 @@ def test_the_stream_tells_what_is_and_what_changes(world: World, ada: Person) ->
 
 
 def test_streams_never_take_all_the_servers_threads(world: World, ada: Person) -> None:
-    """Somebody with many open tabs must not lock everybody else out."""
+    """Somebody with many open tabs must not lock everybody else out, and still sees what is true in each of them."""
     streams = [world.get("/api/events", ada, stream=True) for _ in range(stream.MOST_STREAMS)]
-    refused = world.get("/api/events", ada)
+    one_more = world.get("/api/events", ada)
     served = world.get("/api/status", ada)
     world.ask("POST", "/signout", ada)
     for each in streams:
@@ -746,12 +746,12 @@ def test_streams_never_take_all_the_servers_threads(world: World, ada: Person) -
         list(each.iter_lines())
         each.close()
 
-    assert (refused.status_code, served.status_code) == (503, 200)
-    assert "Retry-After" in refused.headers
+    assert served.status_code == 200
+    assert re.fullmatch(r"retry: 2000\n\nevent: status\ndata: {.*}\n\n", one_more.text)
 
 
-def test_a_stream_is_silent_while_nothing_changes_and_ends_by_itself() -> None:
-    """It says the status once, pings so that nobody in between hangs up, and leaves its thread to others."""
+def test_a_stream_is_brief_while_nothing_changes_and_ends_by_itself() -> None:
+    """It says the status once, notices when nobody listens any more, and leaves its thread to others."""
     now = 0.0
 
     def wait(seconds: float) -> None:
@@ -760,7 +760,8 @@ def test_a_stream_is_silent_while_nothing_changes_and_ends_by_itself() -> None:
 
     told = list(stream.tell(lambda: {"files": 1, "now": now}, clock=lambda: now, wait=wait))
 
-    assert told == ["retry: 2000\n\n", 'event: status\ndata: {"files":1,"now":0.0}\n\n', ": ping\n\n", ": ping\n\n"]
+    assert told[:2] == ["retry: 2000\n\n", 'event: status\ndata: {"files":1,"now":0.0}\n\n']
+    assert set(told[2:]) == {": ping\n\n"}
     assert now == stream.SECONDS
 
 

@@ -83,6 +83,7 @@ document.addEventListener("submit", async (event) => {
     const answer = await fetch(event.target.action, { method: "POST", headers: { Accept: "application/json" } });
     if (!answer.ok) throw new Error(String(answer.status));
     button.textContent = "Asked";
+    button.removeAttribute("aria-label");
     say("Asked: the file is looked at again.");
   } catch {
     button.disabled = false;

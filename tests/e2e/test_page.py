@@ -1,0 +1,278 @@
+"""The page in a real browser: by mouse, by keyboard alone, on a narrow phone, and with hostile names on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.postgres import PostgresServer
+from schemas.messages.file_changed_pb2 import FileChanged
+from schemas.messages.tick_pb2 import Tick
+from tests.integration.conftest import postgres  # noqa: F401 - a fixture
+from tests.integration.dashboard_world import Person, World, serve
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is not looked at")
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+             "--disable-sync", "--no-first-run"]  # fmt: skip
+HOSTILE = "<script>document.title='stolen'</script>\"><img src=x onerror=\"document.title='stolen'\">\u202efdp.exe"
+SENTENCE = "The keeper of the northern lighthouse lit the lamp at dusk."
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
+
+
+@pytest.fixture(scope="module")
+def world(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:  # noqa: F811
+    """A dashboard of its own."""
+    with serve(postgres, tmp_path_factory.mktemp("page")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One browser for all tests."""
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def ada(world: World) -> Person:
+    """Somebody with files in every state, some of them with names that are meant to do harm."""
+    ada = world.person("ada")
+    world.file(ada, "lighthouse.md", [(SENTENCE, {"line_first": 3, "line_last": 4})])
+    world.file(ada, HOSTILE, [f"walrus {HOSTILE}"], web_view_link="javascript:document.title='stolen'")
+    world.file(ada, "a_very_long_name_without_any_place_to_break_it_" * 4 + ".pdf", ["walrus " * 40 + "w" * 300])
+    world.file(ada, "locked.pdf", state="skipped", reason_code="encrypted", reason="It needs a password")
+    world.file(ada, HOSTILE, state="failed", reason=HOSTILE)
+    for number in range(60):
+        world.file(ada, f"note {number}.txt", state="queued")
+    return ada
+
+
+@dataclass
+class Window:
+    """A page with what went wrong on it."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def opened(world: World, browser: Any, person: Person | None, width: int = 1280, **more: Any) -> Iterator[Window]:
+    """A window that watches: errors on its console and requests that leave the origin fail the test."""
+    context = browser.new_context(viewport={"width": width, "height": 800}, base_url=world.url, **more)
+    context.set_default_timeout(15_000)
+    if person:
+        context.add_cookies([{"name": "session", "value": person.session, "url": world.url}])
+    window = Window(context.new_page())
+    window.page.on("console", lambda said: window.errors.append(said.text) if said.type == "error" else None)
+    window.page.on("pageerror", lambda error: window.errors.append(str(error)))
+    window.page.on(
+        "request", lambda asked: None if asked.url.startswith(world.url) else window.outside.append(asked.url)
+    )
+    try:
+        yield window
+        assert window.errors == []
+        assert window.outside == []
+    finally:
+        context.close()
+
+
+def scrolls_sideways(page: Any) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_page_fits_every_screen(world: World, browser: Any, ada: Person, width: int, dark: bool) -> None:
+    """Nothing is cut off on a phone, and nobody scrolls sideways to read."""
+    scheme = "dark" if dark else "light"
+    file_id = world.get("/api/files?state=failed", ada).json()["files"][0]["id"]
+
+    with opened(world, browser, None, width, color_scheme=scheme) as window:
+        window.page.goto("/")
+        assert window.page.get_by_role("button", name="Connect Google Drive").is_visible()
+        assert not scrolls_sideways(window.page)
+    with opened(world, browser, ada, width, color_scheme=scheme) as window:
+        for path in ("/", "/?q=walrus", "/?state=failed", f"/files/{file_id}"):
+            window.page.goto(path)
+            assert window.page.get_by_role("main").is_visible()
+            assert not scrolls_sideways(window.page), path
+
+
+def test_somebody_finds_a_sentence_by_keyboard_alone(world: World, browser: Any, ada: Person) -> None:
+    """From anywhere on the page: slash, words, Enter; then on to the result and into the file."""
+    with opened(world, browser, ada) as window:
+        page = window.page
+        page.goto("/")
+        page.keyboard.press("/")
+        page.keyboard.type("northern lighthouse")
+        page.keyboard.press("Enter")
+        first = page.locator(".results > li").first
+        first.wait_for()
+        text = first.inner_text()
+        marked = first.locator("mark").all_inner_texts()
+        address = page.url
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent") == "lighthouse.md":
+                break
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/files/*")
+
+        assert "lighthouse.md" in text
+        assert "lines 3–4" in text
+        assert marked == ["northern lighthouse"]
+        assert address.endswith("/?q=northern+lighthouse")
+        assert page.get_by_role("heading", name="lighthouse.md").is_visible()
+        page.go_back()
+        page.locator(".results > li").first.wait_for()
+
+
+def test_what_has_the_focus_can_be_seen(world: World, browser: Any, ada: Person) -> None:
+    """Somebody without a mouse is lost without it."""
+    with opened(world, browser, ada) as window:
+        page = window.page
+        page.goto("/")
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline == "solid", page.evaluate("document.activeElement.outerHTML")
+
+
+def test_hostile_names_do_nothing_and_links_open_elsewhere(world: World, browser: Any, ada: Person) -> None:
+    """Whoever shares a file with somebody writes a line on that person's page."""
+    with opened(world, browser, ada) as window:
+        page = window.page
+        for path in ("/?q=walrus", "/?state=failed", "/?state=indexed"):
+            page.goto(path)
+            page.get_by_text("<script>document.title").first.wait_for()
+            assert page.title() != "stolen"
+            assert page.locator("img, main script").count() == 0
+            assert page.locator("a[href^='javascript']").count() == 0
+        for link in page.locator("a[target=_blank]").all():
+            assert "noopener" in link.get_attribute("rel")
+            assert link.get_attribute("href").startswith("https://")
+
+
+def test_the_page_follows_the_work_by_itself(world: World, browser: Any) -> None:
+    """Nobody presses "reload" during the first sync."""
+    person = world.person("live")
+    world.file(person, "first.txt", ["a text"])
+    with opened(world, browser, person) as window:
+        page = window.page
+        page.goto("/")
+        page.get_by_text("1 of 1 file done").wait_for()
+        box = page.get_by_label("Search in your files")
+        box.fill("half a que")
+        file_id = world.file(person, "second.txt", state="queued")
+        page.get_by_text("1 of 2 files done, 1 to go").wait_for()
+        page.get_by_role("link", name="second.txt", exact=True).wait_for()
+        world.sql("UPDATE gdrive_files SET state = 'skipped', reason = 'No text' WHERE file_id = %s", file_id)
+        page.get_by_text("2 of 2 files done").wait_for()
+        page.get_by_text("No text.").wait_for()
+
+        assert box.input_value() == "half a que"
+        assert box.evaluate("box => box === document.activeElement")
+        assert re.search(r"\d+ files", page.locator("#news").inner_text())
+
+
+def test_without_a_stream_the_page_asks_now_and_then(world: World, browser: Any) -> None:
+    """Some networks hold streams back."""
+    person = world.person("polling")
+    with opened(world, browser, person) as window:
+        page = window.page
+        page.route("**/api/events", lambda route: route.fulfill(status=204))
+        page.goto("/")
+        world.file(person, "late.txt")
+        page.get_by_role("link", name="late.txt", exact=True).wait_for()
+
+
+def test_try_again_says_that_it_was_heard(world: World, browser: Any, ada: Person) -> None:
+    """A button that does nothing visible is pressed ten times."""
+    world.said("file-streamer")
+    with opened(world, browser, ada) as window:
+        page = window.page
+        page.goto("/?state=skipped")
+        page.get_by_role("button", name="Try again: locked.pdf").click()
+        page.get_by_text("Asked: the file is looked at again.").wait_for(state="attached")
+
+    [asked] = world.said("file-streamer")
+    assert isinstance(asked, FileChanged)
+    assert asked.user_id == str(ada.user_id)
+
+
+def test_all_files_can_be_paged_through(world: World, browser: Any, ada: Person) -> None:
+    """The first fifty are not all."""
+    with opened(world, browser, ada) as window:
+        page = window.page
+        page.goto("/")
+        first = page.locator("table.files tbody tr").count()
+        page.get_by_role("link", name="Older").click()
+        page.get_by_role("link", name="Newest").wait_for()
+
+        assert (first, page.locator("table.files tbody tr").count()) == (50, 15)
+
+
+def test_without_scripts_the_page_still_works(world: World, browser: Any) -> None:
+    """Searching, filtering, trying again and signing out are forms and links."""
+    person = world.person("plain")
+    world.file(person, "lighthouse.md", [SENTENCE])
+    file_id = world.file(person, "broken.pdf", state="failed", reason="It broke.")
+    world.said("file-streamer")
+    with opened(world, browser, person, java_script_enabled=False) as window:
+        page = window.page
+        page.goto("/")
+        page.get_by_label("Search in your files").fill("lamp at dusk")
+        page.get_by_role("button", name="Search").click()
+        page.locator(".results mark").first.wait_for()
+        page.get_by_role("link", name="Failed 1").click()
+        page.get_by_role("button", name="Try again").click()
+        page.get_by_text("Asked: this file is looked at again now.").wait_for()
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("button", name="Connect Google Drive").wait_for()
+
+    assert [asked.file_id for asked in world.said("file-streamer")] == [file_id]  # type: ignore[attr-defined]
+    assert world.get("/api/status", person).status_code == 401
+
+
+def test_disconnecting_asks_first_and_leaves_a_receipt(world: World, browser: Any) -> None:
+    """It cannot be undone, so it is never one click away; and whoever leaves can prove it."""
+    person = world.person("leaver")
+    world.said("channel-renewer")
+    with opened(world, browser, person) as window:
+        page = window.page
+        page.goto("/")
+        button = page.get_by_role("button", name="Yes, disconnect and erase everything")
+        assert not button.is_visible()
+        page.get_by_text("Disconnect and erase…").click()
+        button.click()
+        page.get_by_role("heading", name="You are disconnected").wait_for()
+
+        assert re.search(r"Your receipt: [0-9a-f-]{36}", page.get_by_role("main").inner_text())
+        assert page.context.cookies() == []
+    assert world.said("channel-renewer") == [Tick(duty=Tick.Duty.ERASE, user_id=str(person.user_id))]
+    assert world.sql("SELECT status FROM users WHERE user_id = %s", person.user_id) == [["erasing"]]
+
+
+def test_whoever_signs_out_elsewhere_is_not_shown_old_things(world: World, browser: Any) -> None:
+    """A page that stays open on a shared screen shows a Drive to whoever passes."""
+    person = world.person("elsewhere")
+    world.file(person, "private.txt", ["text"])
+    with opened(world, browser, person) as window:
+        page = window.page
+        page.goto("/")
+        page.get_by_role("link", name="private.txt", exact=True).wait_for()
+        world.ask("POST", "/signout", person)
+        page.get_by_role("button", name="Connect Google Drive").wait_for()
+        window.errors.clear()  # the browser notes the 401 that told it
