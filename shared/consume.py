@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import TypeVar
 
 import flask
 from google.protobuf.message import DecodeError, Message
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared import log
 from shared.config import Settings, settings
@@ -81,6 +83,10 @@ def parse(message_type: type[M], data: bytes) -> M:
     missing = [name for name in _REQUIRED.get(message_type.__name__, ()) if not getattr(message, name)]
     if missing:
         raise BadRequest(f"The {message_type.__name__} lacks {', '.join(missing)}.")
+    for name, form in _FORMS.items():
+        value = getattr(message, name, "")
+        if value and not form.fullmatch(value):
+            raise BadRequest(f"The {name} of the {message_type.__name__} is not one.")
     return message
 
 
@@ -91,6 +97,14 @@ _REQUIRED = {
     "FileChunk": ("job_id", "user_id", "file_id", "kind"),
     "Tick": ("duty",),
 }
+# Ids become names of rows and documents, so their form is checked before anything is asked of a database.
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FORMS = {
+    "user_id": _UUID,
+    "job_id": _UUID,
+    "corpus": re.compile(r"[A-Za-z0-9._-]{1,128}"),
+    "file_id": re.compile(r"[^\s\x00-\x1f\x7f]{1,256}"),
+}
 
 
 def delivery_of(request: flask.Request) -> Delivery:
@@ -99,9 +113,12 @@ def delivery_of(request: flask.Request) -> Delivery:
         raise BadRequest("This address takes Pub/Sub messages by POST only.", status=405)
     if (request.content_length or 0) > LARGEST_BODY:
         raise BadRequest("The message is larger than Pub/Sub sends.", status=413)
+    request.max_content_length = LARGEST_BODY  # of a body that comes in pieces and does not say its length
     try:
         body = json.loads(request.get_data(cache=False))
-    except ValueError:
+    except RequestEntityTooLarge:
+        raise BadRequest("The message is larger than Pub/Sub sends.", status=413) from None
+    except (ValueError, RecursionError):
         raise BadRequest("The body is not a Pub/Sub push: it is not JSON.") from None
     message = body.get("message") if isinstance(body, dict) else None
     if not isinstance(message, dict):
@@ -111,13 +128,17 @@ def delivery_of(request: flask.Request) -> Delivery:
         raise BadRequest("The message's attributes are not a map.")
     try:
         data = base64.b64decode(message.get("data") or "", validate=True)
-        attempt = int(body.get("deliveryAttempt") or 1)
     except (binascii.Error, ValueError, TypeError):
         raise BadRequest("The message's data is not base64.") from None
+    attempt = body.get("deliveryAttempt") or 1
+    if not isinstance(attempt, int):
+        raise BadRequest("The delivery attempt is not a number.")
     return Delivery(
         data=data,
         attributes={str(name): str(value) for name, value in attributes.items()},
-        message_id=str(message.get("messageId") or message.get("message_id") or request.headers.get("ce-id") or ""),
+        message_id=str(message.get("messageId") or message.get("message_id") or request.headers.get("ce-id") or "")[
+            :64
+        ],
         attempt=attempt,
         subscription=str(body.get("subscription") or "").rsplit("/", 1)[-1],
     )

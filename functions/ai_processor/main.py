@@ -19,12 +19,13 @@ from schemas.messages.file_chunk_pb2 import FileChunk
 from shared import log
 from shared.adapters.chunks import locator_of
 from shared.adapters.documentai import Recognizer
+from shared.adapters.hold import hold
 from shared.adapters.oauth import verify_push_token
 from shared.adapters.postgres import Database, Transaction
 from shared.adapters.vertex import Embedder, Entity, EntityFinder
 from shared.config import Settings, settings
 from shared.consume import consumes
-from shared.domain.errors import LongWait, Skipped, Superseded
+from shared.domain.errors import LongWait, Skipped, Superseded, Unavailable
 from shared.domain.parts import Locator
 from shared.passages import Passage, cut
 
@@ -55,6 +56,7 @@ class Understood:
     embedded_tokens: int = 0
     model_tokens: int = 0
     why: Skipped | None = None
+    reused: frozenset[bytes] = frozenset()  # hashes whose vectors were paid for before
 
 
 def understand(chunk: FileChunk, understanding: Understanding, rows: Rows) -> None:
@@ -98,7 +100,7 @@ class Understanding:
         if self._finder.wants(f"{chunk.job_id}/{chunk.index}"):
             findings = self._finder.find([passage.text for passage in passages])
             found, model_tokens = findings, findings.input_tokens + findings.output_tokens
-        return Understood(passages, vectors, found, pages, embedded.tokens, model_tokens)
+        return Understood(passages, vectors, found, pages, embedded.tokens, model_tokens, reused=frozenset(had))
 
     def _text(self, chunk: FileChunk) -> tuple[str, list[tuple[int, Locator]], int]:
         """Text, the places it stands in, and how many pages were recognised for it."""
@@ -134,7 +136,7 @@ class Rows:
         )
         if row is None or not row["wanted"] or row["person"] == "erasing":
             raise Superseded("Nobody wants this revision of the file any more.")
-        if row["state"] not in ("streaming", "streamed"):
+        if row["state"] not in ("streaming", "streamed", "waiting"):
             raise Superseded(f"The job has ended: {row['state']}.")
         return bool(row["recorded"])
 
@@ -183,7 +185,7 @@ class Rows:
         """The services are away for long: the file waits, and the caretaker puts it back."""
 
         def story(tx: Transaction) -> None:
-            tx.row("hold_person")
+            hold(tx)
             tx.row(
                 "pause_job",
                 job_id=self._chunk.job_id,
@@ -195,9 +197,7 @@ class Rows:
         self._database.run_transaction(self._chunk.user_id, story)
 
     def _lock(self, tx: Transaction) -> None:
-        person = tx.row("hold_person")
-        if person is None or person["status"] == "erasing":
-            raise Superseded("The person has disconnected.")
+        hold(tx)
         if tx.row("lock_wanted_job", job_id=self._chunk.job_id) is None:
             raise Superseded("Nobody wants this revision of the file any more.")
 
@@ -215,6 +215,10 @@ class Rows:
                 ),
             )
             tx.run("save_passages", model=self._config.embedding_model, **keys)
+            if result.reused and tx.rows(
+                "passages_without_vector", job_id=chunk.job_id, index=chunk.index, hashes=list(result.reused)
+            ):
+                raise Unavailable("A vector that was to be used again has been purged meanwhile.", code="purged")
         entities = [
             {
                 "ordinal": passage.ordinal,

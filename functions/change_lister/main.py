@@ -23,6 +23,7 @@ from shared import log
 from shared.adapters.access import Access
 from shared.adapters.drive import Change, Drive, PageTokenRejected, Unsupported
 from shared.adapters.firestore import Cursor, Cursors
+from shared.adapters.hold import hold
 from shared.adapters.oauth import verify_push_token
 from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
@@ -65,7 +66,9 @@ class Lister:
             self._read(cursor)
         except (LongWait, ReconnectNeeded) as wait:
             # Nothing is lost: the cursor stands where it stood, and the sweep or the new consent goes on from there.
-            self._cursors.release(cursor, more=isinstance(wait, LongWait))
+            # Word that was left meanwhile has the same answer.
+            while not self._cursors.release(cursor, more=isinstance(wait, LongWait)):
+                continue
             log.event("paused", "WARNING", code=wait.code, reason=wait.reason, user_id=self._user_id)
         except (Unavailable, Rejected):
             self._cursors.release(cursor, more=True)
@@ -84,11 +87,11 @@ class Lister:
             if self._requested.reason != SyncRequested.Reason.NOTIFIED:
                 self._look_around(token)
             while True:
-                token = self._drain(cursor, token)
+                token, at_end = self._drain(cursor, token)
+                if at_end and self._cursors.release(cursor):
+                    return None
                 if time.monotonic() > self._ends:
                     return self._hand_over(cursor)
-                if self._cursors.release(cursor):
-                    return None
         except PageTokenRejected:
             # Drive has forgotten where we were: list everything again. What is unchanged is not read again.
             self._cursors.save(cursor, token="", start_token="", list_token="")
@@ -109,14 +112,14 @@ class Lister:
             self._cursors.save(cursor, start_token=start, list_token="", listing_since=since)
             self._look_around(start)
         while True:
-            if time.monotonic() > self._ends:
-                return None
             page = self._drive.list_files(page_token or None, corpus=self._corpus)
             self._announce(page.files, FILE_BACKFILL, FileChanged.Reason.LISTED)
             page_token = page.next_page_token or ""
             if not page_token:
                 break
             self._cursors.save(cursor, list_token=page_token)
+            if time.monotonic() > self._ends:
+                return None
         if since is not None and not page.incomplete:
             self._announce_removed(self._unseen_since(since), FileChanged.Reason.LISTED)
         self._cursors.save(cursor, token=start, start_token="", list_token="")
@@ -131,15 +134,16 @@ class Lister:
 
     # The change log ---------------------------------------------------------------------------------------------------
 
-    def _drain(self, cursor: Cursor, token: str) -> str:
-        """Read the change log to its end, or until this life ends. Returns where the cursor stands now."""
+    def _drain(self, cursor: Cursor, token: str) -> tuple[str, bool]:
+        """Read the change log to its end, or until this life ends. Returns where the cursor stands, and whether that
+        is the end."""
         while True:
             page = self._drive.changes(token, self._corpus)
             self._take(page.changes)
             token = page.next_page_token or page.new_start_page_token or token
             self._cursors.save(cursor, token=token)
             if page.next_page_token is None or time.monotonic() > self._ends:
-                return token
+                return token, page.next_page_token is None
 
     def _take(self, changes: Sequence[Change]) -> None:
         there = [change.file for change in changes if change.file is not None and not change.file.trashed]
@@ -165,7 +169,7 @@ class Lister:
             return
 
         def story(tx: Transaction) -> list[dict[str, Any]]:
-            tx.row("hold_person")
+            hold(tx)
             rows = json.dumps([file.as_row() for file in files])
             return tx.rows("note_files", files=rows, announced_ms=self._requested.announced_ms)
 
@@ -208,10 +212,11 @@ class Lister:
         log.event("left a shared drive", user_id=self._user_id, corpus=self._corpus)
 
     def _hand_over(self, cursor: Cursor) -> None:
-        """This life is over: the next one goes on from the cursor."""
+        """This life is over: the next one goes on from the cursor. It must find the lease free; should nobody be told,
+        the caretaker finds the cursor busy and without a holder."""
+        self._cursors.release(cursor, more=True)
         self._ask_for(self._corpus, SyncRequested.Reason.PAGE)
         self._outbox.confirm()
-        self._cursors.release(cursor, more=True)
 
     def _ask_for(self, corpus: str, reason: SyncRequested.Reason.ValueType) -> None:
         self._outbox.publish(SYNC_REQUESTS, SyncRequested(user_id=self._user_id, corpus=corpus, reason=reason))

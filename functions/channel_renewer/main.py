@@ -30,8 +30,8 @@ from shared.adapters.pubsub import Outbox
 from shared.adapters.watching import Watching
 from shared.config import Settings, settings
 from shared.consume import Delivery, consumes_deliveries, parse
-from shared.domain.errors import DrivestreamError, Unavailable
-from shared.domain.names import DEAD_LETTERS, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, receipt_id
+from shared.domain.errors import BadRequest, DrivestreamError, ReconnectNeeded, Rejected, Unavailable
+from shared.domain.names import DEAD_LETTERS, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, TICKS, receipt_id
 
 MOST = 500  # rows of one scan; what is left is found by the next tick
 RETRY_SECONDS = 3600.0
@@ -102,11 +102,14 @@ class Caretaker:
             silent = tx.rows("quiet_files", most=MOST, quiet_seconds=max(quiet, self._config.sweep_seconds))
             for row in silent:
                 tx.run("reopen_streamed_jobs", user_id=row["user_id"], file_id=row["file_id"])
+            leaving = tx.rows("people_to_erase", user_id=None)
         for row in (*due, *lost, *silent):
             changed = FileChanged(user_id=str(row["user_id"]), file_id=row["file_id"], reason=FileChanged.Reason.WAITED)
             self._outbox.publish(FILE_CHANGES, changed)
         for user_id, corpus in self._cursors.abandoned():
             self._ask(user_id, corpus, SyncRequested.Reason.PAGE)
+        for row in leaving:  # whose erasure was interrupted, or never announced
+            self._outbox.publish(TICKS, Tick(duty=Tick.Duty.ERASE, user_id=str(row["user_id"])))
         self._outbox.confirm()
         if due or lost or silent:
             log.event("put back", due=len(due), lost=len(lost), silent=len(silent))
@@ -130,12 +133,16 @@ class Caretaker:
         """The state of the file behind a message that could not be handled: failed, why, and when it is tried again."""
         subscription = delivery.attributes.get(_DEAD, "")
         log.event("dead letter", "ERROR", subscription=subscription, message_id=delivery.message_id)
-        if subscription.startswith("ai-processor"):
-            chunk = parse(FileChunk, delivery.data)
-            self._fail(chunk.user_id, chunk.file_id, chunk.job_id)
-        elif subscription.startswith("file-streamer"):
-            changed = parse(FileChanged, delivery.data)
-            self._fail(changed.user_id, changed.file_id, None)
+        try:
+            if subscription.startswith("ai-processor"):
+                chunk = parse(FileChunk, delivery.data)
+                self._fail(chunk.user_id, chunk.file_id, chunk.job_id)
+            elif subscription.startswith("file-streamer"):
+                changed = parse(FileChanged, delivery.data)
+                self._fail(changed.user_id, changed.file_id, None)
+        except BadRequest as nonsense:
+            # What is no message names no file. Nobody buries the dead letters' own dead, so it ends here.
+            log.event("dead letter without a file", "ERROR", reason=nonsense.reason, message_id=delivery.message_id)
         # A lost sync request or tick needs no state: the next sweep or tick does the same work.
 
     def _fail(self, user_id: str, file_id: str, job_id: str | None) -> None:
@@ -144,12 +151,19 @@ class Caretaker:
         with self._database.transaction(None) as tx:
             if job_id:
                 tx.row("bury_job", user_id=user_id, job_id=job_id, code=code, reason=reason)
-            tx.row("bury_file", user_id=user_id, file_id=file_id, code=code, reason=reason, retry_after=RETRY_SECONDS)
+            tx.row(
+                "bury_file",
+                user_id=user_id,
+                file_id=file_id,
+                job_id=job_id,
+                code=code,
+                reason=reason,
+                retry_after=RETRY_SECONDS,
+            )
 
     def _erase(self, user_id: str) -> None:
-        channels = Channels(self._config)
         Connections(self._config).close(user_id)
-        self._revoke(user_id, channels)
+        away = self._revoke(user_id, Channels(self._config))
         with self._database.transaction(None) as tx:
             counted = tx.row("count_for_receipt", user_id=user_id) or {"files": 0, "passages": 0}
             tx.run("leave_receipt", receipt_id=receipt_id(user_id), **counted)
@@ -158,17 +172,20 @@ class Caretaker:
                 row = tx.row("erase_batch", user_id=user_id, most=100)
             if not row or not row["gone"]:
                 break
+        if away is not None:
+            raise away  # every text is gone by now; the grant is what the next attempt needs
         Connections(self._config).erase(user_id)
         with self._database.transaction(None) as tx:
             tx.run("erase_person", user_id=user_id)
         log.event("erased")
 
-    def _revoke(self, user_id: str, channels: Channels) -> None:
-        """Channels can only be stopped while the grant lives, so they go first; then the grant itself."""
+    def _revoke(self, user_id: str, channels: Channels) -> Unavailable | None:
+        """Channels can only be stopped while the grant lives, so they go first; then the grant itself. Returns what
+        is in the way for now; a grant that is dead already is not."""
         with self._database.transaction(None) as tx:
             row = tx.row("grant_to_revoke", user_id=user_id)
         if row is None:
-            return
+            return None
         try:
             refresh_token = self._access.refresh_token(row["refresh_token_sealed"], user_id)
             drive = self._access.drive_by(refresh_token)
@@ -176,13 +193,15 @@ class Caretaker:
                 if channel.resource_id:
                     drive.stop_channel(channel.channel_id, channel.resource_id)
             oauth.revoke(self._config, refresh_token)
-        except Unavailable as error:
-            if error.retry_after is not None:
-                raise
+        except (ReconnectNeeded, Rejected) as error:
             # A grant that Google no longer knows can stop nothing; its channels end by themselves within seven days.
             log.event("grant was dead already", code=error.code)
-        except DrivestreamError as error:
-            log.event("grant was dead already", code=error.code)
+        except oauth.OAuthMisconfigured as error:
+            # An operator's fault must not keep a person's data; the person can remove the app at Google.
+            log.failure("grant not revoked", error)
+        except Unavailable as error:
+            return error
+        return None
 
     def _active(self) -> list[str]:
         with self._database.transaction(None) as tx:

@@ -42,8 +42,7 @@ def drive_webhook(request: flask.Request) -> flask.Response:
     channel = authentic(request, Channels(config))
     if request.headers.get("X-Goog-Resource-State") == "sync":
         return flask.Response(status=204)  # Drive says that the channel is open; nothing has changed
-    if channel.expires_at > channel.now:
-        notify(channel, config)
+    notify(channel, config)
     return flask.Response(status=204)
 
 
@@ -58,7 +57,8 @@ def authentic(request: flask.Request, channels: Channels) -> Channel:
     expected = channel.token_hash if channel else bytes(32)
     right_token = hmac.compare_digest(hashlib.sha256(token.encode("utf-8", "replace")).digest(), expected)
     # The first message may come before Drive has told us the resource, so an empty one fits any.
-    if channel is None or not right_token or channel.resource_id not in ("", resource):
+    right_resource = channel is not None and channel.resource_id in ("", resource)
+    if channel is None or not right_token or not right_resource or channel.expires_at <= channel.now:
         raise BadRequest(_NOT_OURS, status=403, code="forged")
     return channel
 

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,10 +23,11 @@ from shared import log
 from shared.adapters.access import Access
 from shared.adapters.chunks import file_chunk
 from shared.adapters.drive import Drive, DriveSource
+from shared.adapters.hold import hold
 from shared.adapters.oauth import verify_push_token
 from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
-from shared.adapters.transport import Changed
+from shared.adapters.transport import Changed, ChecksumMismatch
 from shared.config import Settings, settings
 from shared.consume import consumes
 from shared.domain.chunks import pack
@@ -35,15 +36,17 @@ from shared.domain.errors import (
     FileGone,
     LongWait,
     ReconnectNeeded,
-    Rejected,
     Skipped,
     Superseded,
+    Unavailable,
 )
 from shared.domain.files import File, export_of, why_not_exported
 from shared.domain.names import FILE_CHANGES, FILE_CHUNKS, job_id
 from shared.readers import Limits, read
 
 LONG_WAIT_SECONDS = 900.0
+RECONNECT_SECONDS = 3600.0  # for a person who seems connected; a new consent does not wait for it
+LOOKS = 3  # at a file that changes while it is read, before it waits for a quieter time
 _REASON = FileChanged.Reason
 
 
@@ -99,22 +102,48 @@ class Job:
     next_index: int
     after: dict[str, Any] | None
     bytes_before: int
+    cut: str | None  # the bound at which an earlier life ended the text
 
 
 class Lease:
     """Renewed by its own thread while the work goes on; `check` raises `Superseded` once it is lost."""
 
-    def __init__(self) -> None:
-        self._lost = threading.Event()
+    def __init__(self, files: Files, job: Job, config: Settings) -> None:
+        self._files = files
+        self._job = job
+        self._every = config.lease_seconds / 3
+        self._ends = time.monotonic() + config.life_seconds * 1.1  # a life lasts no longer, and so does its lease
+        self._lost, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease-{job.job_id[:8]}", daemon=True)
 
-    def lose(self) -> None:
-        """Somebody newer holds the job, or nobody wants it any more."""
-        self._lost.set()
+    def take(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
 
     def check(self) -> None:
         """Raises `Superseded` when the lease is lost."""
         if self._lost.is_set():
             raise Superseded("Another life reads this file now, or a newer revision is wanted.")
+
+    def end(self) -> None:
+        """Renew no more. Safe to repeat."""
+        self._over.set()
+        self._thread.join(timeout=30)
+
+    def let_go(self) -> None:
+        """Whoever comes next need not wait until the lease ends by itself."""
+        self.end()
+        self._files.fenced("let_go", self._job)
+
+    def _renew(self) -> None:
+        try:
+            while not self._over.wait(self._every) and time.monotonic() < self._ends:
+                if not self._files.fenced("keep_streaming", self._job):
+                    return self._lost.set()
+        except DrivestreamError as error:
+            # The next fenced write finds out by itself whether the lease still stands.
+            log.event("lease not renewed", "WARNING", code=error.code, job_id=self._job.job_id)
+        return None
 
 
 class Files:
@@ -127,10 +156,10 @@ class Files:
         self.file_id = file_id
 
     def ask(self) -> int:
-        """Take a ticket before Drive is asked. Raises `Rejected` when the person is being erased."""
+        """Take a ticket before Drive is asked. Raises `Rejected` when the person is leaving."""
 
         def story(tx: Transaction) -> int:
-            _hold(tx)
+            hold(tx)
             row = tx.row("take_ticket", file_id=self.file_id)
             return int(row["ask"]) if row else 0
 
@@ -140,17 +169,16 @@ class Files:
         """Drive no longer shows the file: out of search in this transaction."""
 
         def story(tx: Transaction) -> None:
-            _hold(tx)
+            hold(tx)
             tx.run("forget_unseen", file_id=self.file_id, ticket=ticket)
             if tx.row("tombstone", file_id=self.file_id, ticket=ticket, code=code, reason=reason):
                 tx.run("note_event", file_id=self.file_id, event="deleted", detail=code)
 
         self._database.run_transaction(self.user_id, story)
 
-    def wait(self, ticket: int, why: LongWait | ReconnectNeeded) -> None:
+    def wait(self, ticket: int, why: Unavailable) -> None:
         """Write the work down as waiting; the caretaker, or a new consent, puts it back."""
-        seconds = None if isinstance(why, ReconnectNeeded) else why.retry_after or LONG_WAIT_SECONDS
-        self._mark(ticket, "waiting", why, seconds)
+        self._mark(ticket, "waiting", why, _wait_seconds(why))
 
     def skip(self, ticket: int, why: Skipped, file: File | None = None) -> None:
         """The file has no text for us, and says why."""
@@ -160,7 +188,7 @@ class Files:
         self, ticket: int, state: str, why: DrivestreamError, seconds: float | None, file: File | None = None
     ) -> None:
         def story(tx: Transaction) -> None:
-            _hold(tx)
+            hold(tx)
             if file is not None:
                 tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
             marked = tx.row(
@@ -168,7 +196,7 @@ class Files:
                 file_id=self.file_id,
                 ticket=ticket,
                 state=state,
-                code=why.code,
+                code=_code(why),
                 reason=why.reason,
                 retry_after=seconds,
             )
@@ -183,7 +211,7 @@ class Files:
         asked = changed.reason in (_REASON.ASKED, _REASON.WAITED)
 
         def story(tx: Transaction) -> Job | None:
-            _hold(tx)
+            hold(tx)
             answer = tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
             if answer is None:
                 raise Superseded("Somebody asked Drive about this file after us.")
@@ -213,37 +241,32 @@ class Files:
                 tx.run("note_event", file_id=self.file_id, event="reading", detail=None)
             point = claimed["checkpoint"] or {}
             return Job(
-                name, int(claimed["epoch"]), point.get("next_index", 0), point.get("after"), point.get("bytes", 0)
+                name,
+                int(claimed["epoch"]),
+                point.get("next_index", 0),
+                point.get("after"),
+                point.get("bytes", 0),
+                point.get("cut"),
             )
 
         return self._database.run_transaction(self.user_id, story)
 
     @contextmanager
     def lease(self, job: Job) -> Iterator[Lease]:
-        """Hold the job while the block runs, and no longer than a life may last."""
-        lease, done = Lease(), threading.Event()
-        ends = time.monotonic() + self._config.life_seconds * 1.1
-
-        def renew() -> None:
-            while not done.wait(self._config.lease_seconds / 3) and time.monotonic() < ends:
-                if not self.fenced("keep_streaming", job):
-                    return lease.lose()
-            return None
-
-        def renewing() -> None:
-            try:
-                renew()
-            except DrivestreamError as error:
-                # The next fenced write finds out by itself whether the lease still stands.
-                log.event("lease not renewed", "WARNING", code=error.code, job_id=job.job_id)
-
-        thread = threading.Thread(target=renewing, name=f"lease-{job.job_id[:8]}", daemon=True)
-        thread.start()
+        """Hold the job while the block runs, and no longer than a life may last. A block that fails lets go of it, so
+        that the message finds the job free when it is delivered again."""
+        lease = Lease(self, job, self._config)
+        lease.take()
         try:
             yield lease
+        except Superseded:
+            raise
+        except BaseException:
+            with suppress(DrivestreamError):  # what went wrong first is what the broker is told
+                lease.let_go()
+            raise
         finally:
-            done.set()
-            thread.join(timeout=30)
+            lease.end()
 
     def fenced(self, statement: str, job: Job, **fields: Any) -> bool:
         """One write of the holder's. False when the epoch is stale or the job is not wanted any more."""
@@ -251,7 +274,7 @@ class Files:
             fields["lease_seconds"] = self._config.lease_seconds
 
         def story(tx: Transaction) -> bool:
-            _hold(tx)
+            hold(tx)
             return tx.row(statement, job_id=job.job_id, epoch=job.epoch, **fields) is not None
 
         return self._database.run_transaction(self.user_id, story)
@@ -260,7 +283,7 @@ class Files:
         """The file is read to its end. Whoever is last, we or the last chunk, shows it."""
 
         def story(tx: Transaction) -> None:
-            _hold(tx)
+            hold(tx)
             finished = tx.row(
                 "finish_streaming",
                 job_id=job.job_id,
@@ -280,19 +303,18 @@ class Files:
 
     def end(self, job: Job, file: File, source: DriveSource | None, why: DrivestreamError) -> None:
         """The file ends, or waits, without its text."""
-        waiting = isinstance(why, (LongWait, ReconnectNeeded))
-        state = "waiting" if waiting else "skipped"
-        seconds = (getattr(why, "retry_after", None) or LONG_WAIT_SECONDS) if isinstance(why, LongWait) else None
+        seconds = _wait_seconds(why) if isinstance(why, Unavailable) else None
+        state = "skipped" if seconds is None else "waiting"
 
         def story(tx: Transaction) -> None:
-            _hold(tx)
+            hold(tx)
             read = source.bytes_read if source else 0
             ended = tx.row(
                 "end_job",
                 job_id=job.job_id,
                 epoch=job.epoch,
                 state=state,
-                code=why.code,
+                code=_code(why),
                 reason=why.reason,
                 retry_after=seconds,
                 bytes_read=read,
@@ -303,6 +325,17 @@ class Files:
                 self._account(tx, file, source, why.code)
 
         self._database.run_transaction(self.user_id, story)
+
+    def happened(self, event: str) -> int:
+        """Note that something happened to the file; how often it did lately."""
+
+        def story(tx: Transaction) -> int:
+            hold(tx)
+            tx.run("note_event", file_id=self.file_id, event=event, detail=None)
+            row = tx.row("recent_events", file_id=self.file_id, event=event)
+            return int(row["times"]) if row else 0
+
+        return self._database.run_transaction(self.user_id, story)
 
     def _account(self, tx: Transaction, file: File, source: DriveSource, outcome: str) -> None:
         tx.run(
@@ -338,6 +371,7 @@ class Life:
         self._outbox = Outbox(config)
         self._ends = time.monotonic() + config.life_seconds
         self._next_index = job.next_index
+        self._cut = job.cut
         self._unsaved = 0
 
     def read(self) -> None:
@@ -348,7 +382,9 @@ class Life:
             self._publish(source)
         except (FileGone, Changed):
             # Gone or changed while it was being read: another look at Drive settles it.
-            self._look_again()
+            self._look_again(source)
+        except ChecksumMismatch as mismatch:
+            self._read_anew(source, mismatch)
         except (Skipped, LongWait, ReconnectNeeded) as why:
             self._files.end(self._job, self._file, source, why)
 
@@ -359,12 +395,12 @@ class Life:
     def _publish(self, source: DriveSource) -> None:
         limits = Limits.of(self._config)
         parts = read(source, limits, self._job.after)
-        after, cut = self._job.after, None
+        after = self._job.after
         for chunk in pack(parts, first_index=self._job.next_index):
             self._lease.check()
             message = file_chunk(chunk, self._job.job_id, self._files.user_id, self._file)
             self._unsaved += self._outbox.publish(FILE_CHUNKS, message)
-            self._next_index, after, cut = chunk.index + 1, dict(chunk.after), chunk.truncated or cut
+            self._next_index, after, self._cut = chunk.index + 1, dict(chunk.after), chunk.truncated or self._cut
             if self._unsaved >= self._config.window_bytes or time.monotonic() > self._ends:
                 self._save(source, after)
             if time.monotonic() > self._ends:
@@ -372,12 +408,12 @@ class Life:
         self._outbox.confirm()
         self._lease.check()
         source.verify()
-        self._files.finish(self._job, self._file, source, self._next_index, self._bytes(source), cut)
+        self._files.finish(self._job, self._file, source, self._next_index, self._bytes(source), self._cut)
         return None
 
     def _save(self, source: DriveSource, after: dict[str, Any] | None) -> None:
         self._outbox.confirm()
-        point = {"next_index": self._next_index, "after": after, "bytes": self._bytes(source)}
+        point = {"next_index": self._next_index, "after": after, "bytes": self._bytes(source), "cut": self._cut}
         if not self._files.fenced(
             "save_checkpoint", self._job, checkpoint=json.dumps(point), bytes_read=self._bytes(source)
         ):
@@ -389,6 +425,7 @@ class Life:
 
     def _hand_over(self) -> None:
         """Publish the next life: job and epoch only. Whoever claims it goes on from the checkpoint."""
+        self._lease.let_go()
         self._say(
             FileChanged(
                 user_id=self._files.user_id,
@@ -400,21 +437,35 @@ class Life:
         )
         log.event("handed over", job_id=self._job.job_id, next_index=self._next_index)
 
-    def _look_again(self) -> None:
-        """The file changed under us: this job is dropped and the new revision is begun."""
-        self._say(FileChanged(user_id=self._files.user_id, file_id=self._file.id, reason=_REASON.CHANGED))
+    def _look_again(self, source: DriveSource | None) -> None:
+        """The file changed under us: the new revision is begun, or, where that happens again and again, waited for."""
         log.event("changed while being read", job_id=self._job.job_id)
+        if self._files.happened("changed") > LOOKS:
+            wait = LongWait("This file changes faster than it can be read. It is tried again later.", code="changing")
+            return self._files.end(self._job, self._file, source, wait)
+        self._lease.let_go()
+        return self._say(FileChanged(user_id=self._files.user_id, file_id=self._file.id, reason=_REASON.CHANGED))
+
+    def _read_anew(self, source: DriveSource | None, mismatch: ChecksumMismatch) -> None:
+        """Wrong bytes came: nothing of them stays. They are asked for once more, and then later."""
+        self._files.fenced("unread_job", self._job)
+        if self._files.happened("mismatch") == 1:
+            raise mismatch
+        wait = LongWait("What Drive sends does not have the checksum that it states.", code=mismatch.code)
+        self._files.end(self._job, self._file, source, wait)
 
     def _say(self, changed: FileChanged) -> None:
         self._outbox.publish(FILE_CHANGES, changed)
         self._outbox.confirm()
 
 
-def _hold(tx: Transaction) -> None:
-    """The first step of every transaction that writes: a person who is being erased is not written for."""
-    person = tx.row("hold_person")
-    if person is None or person["status"] == "erasing":
-        raise Rejected("The person has disconnected.", code="not_connected")
+def _wait_seconds(why: Unavailable) -> float:
+    return RECONNECT_SECONDS if isinstance(why, ReconnectNeeded) else why.retry_after or LONG_WAIT_SECONDS
+
+
+def _code(why: DrivestreamError) -> str:
+    # However Google worded it: a new consent looks for what waited for one.
+    return ReconnectNeeded.code if isinstance(why, ReconnectNeeded) else why.code
 
 
 @cache

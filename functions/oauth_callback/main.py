@@ -23,6 +23,7 @@ from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared import log
 from shared.adapters import oauth
 from shared.adapters.firestore import AccessTokens, Connections, OAuthStates
+from shared.adapters.hold import hold
 from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
 from shared.adapters.sealing import Seal
@@ -119,7 +120,7 @@ def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object]) -> st
     user_id = str(row["user_id"])
 
     def story(tx: Transaction) -> None:
-        tx.row("hold_person")
+        hold(tx)
         known = tx.row("grant_of_person")
         if grant.refresh_token is not None:
             sealed = seal().seal(user_id, grant.refresh_token)
@@ -134,9 +135,10 @@ def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object]) -> st
         tx.rows("resume_waiting")
         action = "connect" if known is None else "reconnect"
         tx.run("note_audit", action=action, file_id=None, revision=None, bytes=None, why="consent", outcome="ok")
+        # While the person is held, so that an erasure that begins now closes what is opened here.
+        Connections(config).open(user_id)
 
     database().run_transaction(user_id, story)
-    Connections(config).open(user_id)
     AccessTokens(config).forget(user_id)
     return user_id
 

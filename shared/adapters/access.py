@@ -14,9 +14,9 @@ from uuid import uuid4
 
 from shared.adapters import oauth
 from shared.adapters.drive import Drive
-from shared.adapters.firestore import AccessTokens
+from shared.adapters.firestore import AccessTokens, SealedToken
 from shared.adapters.postgres import Database, Transaction
-from shared.adapters.sealing import Seal
+from shared.adapters.sealing import Seal, Unsealable
 from shared.adapters.secrets import Secrets
 from shared.config import Settings
 from shared.domain.errors import ReconnectNeeded, Unavailable
@@ -32,9 +32,13 @@ class Access:
         self._settings = settings
         self._database = database
         self._secrets = Secrets(settings)
-        self._seal = Seal(lambda: self._secrets.get(settings.token_keys_secret))
+        self._seal = Seal(
+            lambda: self._secrets.get(settings.token_keys_secret),
+            lambda: self._secrets.get(settings.token_keys_secret, fresh=True),
+        )
         self._tokens = AccessTokens(settings)
         self._kept: dict[str, tuple[str, float]] = {}  # user id → token, monotonic end
+        self._given = threading.local()  # user id → the token that this thread has; after a 401, the refused one
         self._drives: dict[str, Drive] = {}
         self._lock = threading.Lock()
 
@@ -49,18 +53,28 @@ class Access:
             return self._drives[user_id]
 
     def token(self, user_id: str, *, fresh: bool = False) -> str:
-        """A bearer token. `fresh` after Google refused the last one. Raises `ReconnectNeeded` or `Unavailable`."""
+        """A bearer token. `fresh` after Google refused the one this thread was given last: if another thread or
+        process has a newer one by now, that one will do. Raises `ReconnectNeeded` or `Unavailable`."""
+        given: dict[str, str] = self._given.__dict__
+        token = self._token(user_id, given.get(user_id) if fresh else None)
+        if len(given) >= 256:
+            given.clear()
+        given[user_id] = token
+        return token
+
+    def _token(self, user_id: str, refused: str | None) -> str:
         kept = self._kept.get(user_id)
-        if kept and not fresh and kept[1] > time.monotonic():
+        if kept and kept[0] != refused and kept[1] > time.monotonic():
             return kept[0]
-        refused = kept[0] if kept and fresh else None
         holder = uuid4().hex
         deadline = time.monotonic() + _REFRESH_SECONDS * 1.5
         while time.monotonic() < deadline:
-            token = self._stored(user_id, refused)
-            if token is not None:
+            stored = self._tokens.read(user_id)
+            token = self._usable(user_id, stored)
+            if token is not None and token != refused:
                 return token
-            if self._tokens.may_refresh(user_id, holder, _REFRESH_SECONDS):
+            # Whoever reads a token that is too old asks only for its successor, which may have come meanwhile.
+            if self._tokens.may_refresh(user_id, holder, _REFRESH_SECONDS, after=stored.sealed if stored else ""):
                 return self._refresh(user_id, holder)
             time.sleep(0.1)  # another worker is asking Google; its answer will be in Firestore
         raise Unavailable("Google's token endpoint is slow; another worker is still waiting for it.", retry_after=10)
@@ -84,13 +98,13 @@ class Access:
         """The OAuth client's secret."""
         return self._secrets.get(self._settings.oauth_client_secret).decode()
 
-    def _stored(self, user_id: str, refused: str | None) -> str | None:
-        stored = self._tokens.read(user_id)
+    def _usable(self, user_id: str, stored: SealedToken | None) -> str | None:
         if stored is None or stored.expires_at - _EARLY <= stored.now:
             return None
-        token = self._seal.open(user_id, stored.sealed)
-        if token == refused:
-            return None
+        try:
+            token = self._seal.open(user_id, stored.sealed)
+        except Unsealable:
+            return None  # a new one is sealed with a key that is there
         self._keep(user_id, token, (stored.expires_at - stored.now - _EARLY).total_seconds())
         return token
 
@@ -111,7 +125,12 @@ class Access:
             raise ReconnectNeeded("This person is not connected.", code="not_connected")
         if row["revision"] == tried or (row["status"] == "reconnect_needed" and tried is None):
             raise ReconnectNeeded("Google no longer accepts the connection. Connect again to go on.")
-        refresh_token = self._seal.open(user_id, row["refresh_token_sealed"])
+        try:
+            refresh_token = self._seal.open(user_id, row["refresh_token_sealed"])
+        except Unsealable as lost:
+            refusal = ReconnectNeeded("The connection can no longer be used. Connect again to go on.", code=lost.code)
+            self._note_refusal(user_id, row["revision"], refusal)
+            raise refusal from lost
         try:
             return oauth.refresh(self._settings, self.client_secret(), refresh_token)
         except ReconnectNeeded as refusal:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -227,7 +227,7 @@ class Channels:
 
     def hear(self, channel_id: str) -> None:
         """The sync that was asked for begins (or could not be asked for): the next notification asks again."""
-        with _translated():
+        with _translated(), suppress(exceptions.NotFound):  # a channel that is gone announces nothing
             self._of(channel_id).update({"announced_at": _LONG_AGO})
 
     def _of(self, channel_id: str) -> DocumentReference:
@@ -383,8 +383,9 @@ class AccessTokens:
             return None
         return SealedToken(fields["sealed"], fields["expires_at"], snapshot.read_time)
 
-    def may_refresh(self, user_id: str, holder: str, seconds: float) -> bool:
-        """Am I the one who asks Google? True for one holder until it stores a token or its time is over."""
+    def may_refresh(self, user_id: str, holder: str, seconds: float, *, after: str) -> bool:
+        """Am I the one who asks Google for the successor of the sealed token `after`? True for one holder until it
+        stores a token or its time is over."""
         reference = self._of(user_id)
         connection = client(self._settings).collection("connections").document(user_id)
 
@@ -392,6 +393,8 @@ class AccessTokens:
             _require(connection.get(transaction=transaction))
             snapshot = reference.get(transaction=transaction)
             fields = snapshot.to_dict() or {}
+            if fields.get("sealed", "") != after:
+                return False
             if fields.get("refreshing_until", _LONG_AGO) > snapshot.read_time and fields.get("refresher") != holder:
                 return False
             until = snapshot.read_time + timedelta(seconds=seconds)

@@ -10,8 +10,10 @@ import base64
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,16 +24,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
+import functions_framework
 import pytest
 import requests
+from cryptography.fernet import Fernet
 from google.cloud import pubsub_v1
 from google.protobuf.message import Message
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from infra.local import hosting
 from infra.local.ai.documentai import DocumentAiServer
 from infra.local.ai.vertex import VertexServer
-from infra.local.hosting import ThreadedFunction
-from infra.local.stack import AUDIENCE, PROJECT, PUSHER, Options, Stack
+from infra.local.firestore.server import FirestoreServer
+from infra.local.google import GoogleServer
+from infra.local.google.keys import UNIVERSE
+from infra.local.postgres import PostgresServer
+from infra.local.pubsub import topology
+from infra.local.pubsub.server import PubSubServer
+from infra.local.secrets import SecretManagerServer
+from infra.migrate import upgrade
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
 from shared import config
@@ -42,7 +52,14 @@ from shared.config import Settings
 from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, MY_DRIVE, SYNC_REQUESTS, TICKS
 
 T = TypeVar("T")
+S = TypeVar("S")
 
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = "drivestream-test"
+PUSHER = f"pusher@{PROJECT}.iam.gserviceaccount.com"
+AUDIENCE = "drivestream"
+CLIENT_ID = "drivestream-test.apps.example"
+DASHBOARD = "http://127.0.0.1:9"  # where the consent hands the browser to; nobody need be there
 PATIENCE = 60.0  # seconds until a condition that never comes true fails its test
 FUNCTIONS = ("oauth_callback", "drive_webhook", "change_lister", "file_streamer", "ai_processor", "channel_renewer")
 TAPPED = (SYNC_REQUESTS, FILE_CHANGES, FILE_BACKFILL, FILE_CHUNKS, TICKS)
@@ -54,15 +71,13 @@ PERSONAL = (
 )  # fmt: skip
 
 
-class _Stack(Stack):
-    """The stack with the functions of the pipeline, and no door for people."""
+class _Quiet(WSGIRequestHandler):
+    """The functions log their own requests."""
 
-    def _start_functions(self) -> None:
-        os.environ.update(self.environment)
-        config.settings.cache_clear()
-        self.functions = [ThreadedFunction(name, self._ports[name]) for name in FUNCTIONS]
-        for function in self.functions:
-            function.start()
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Nothing."""
 
 
 @dataclass
@@ -109,42 +124,118 @@ class Pipeline:
         self._people: list[Person] = []
         self._numbers = count(1)
         self._write_layout()
-        options = Options(
-            folder=self.drive,
-            port=hosting.free_port(),
-            data=self.root / "data",
-            approve=True,
-            # Without an address nobody is notified, so that a test decides itself when somebody looks.
-            environment={"WEBHOOK_URL": "", "RETRY_BASE_SECONDS": "0.02"},
-        )
-        self.stack = _Stack(options, lambda _: None)
-        self._before = {name: os.environ.get(name) for name in os.environ}
+        self._doors: dict[str, BaseWSGIServer] = {}
+        self._running: list[Any] = []
+        self._before = dict(os.environ)
         forget_clients()
-        self.stack.start()
-        self.google = self.stack.google
-        self.pubsub = self.stack.pubsub
-        self.firestore = self.stack.firestore
-        self.vertex = next(one for one in self.stack._running if isinstance(one, VertexServer))
-        self.documents = next(one for one in self.stack._running if isinstance(one, DocumentAiServer))
-        self.webhook_url = self._url("drive_webhook")
-        server = next(one for one in self.stack._running if hasattr(one, "admin_url"))
-        self._admin = connect_to_url(server.admin_url)
-        self._admin.autocommit = True
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        data = self.root / "data"
+        data.mkdir(mode=0o711)
+        described = json.loads((ROOT / "infra" / "topology.json").read_text())
+        for name in FUNCTIONS:
+            app = functions_framework.create_app(name, str(ROOT / "functions" / name / "main.py"), "http")
+            door = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+            door.daemon_threads = True  # type: ignore[attr-defined]
+            self._doors[name] = door
+            threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self.postgres = self._run(PostgresServer(data / "postgres"))
+        upgrade(self.postgres.admin_url)
+        client_secret = secrets.token_urlsafe(24)
+        callback = [self.url("oauth_callback") + "/callback"]
+        self.google = self._run(
+            GoogleServer(
+                self.drive,
+                data / "google",
+                approve=True,
+                client_id=CLIENT_ID,
+                client_secret=client_secret,
+                redirect_uris=callback,
+            )
+        )
+        firestore_terms = described["firestore"]
+        self.firestore = self._run(
+            FirestoreServer(data / "firestore", indexes=firestore_terms["indexes"], ttl=firestore_terms["ttl"])
+        )
+        self.pubsub = self._run(
+            PubSubServer(
+                data / "pubsub", project=PROJECT, sign=self.google.sign, issuer=self.google.url, backoff_scale=0.005
+            )
+        )
+        self.vault = self._run(SecretManagerServer(data / "secrets", project=PROJECT))
+        self.vault.put("oauth-client-secret", client_secret.encode())
+        self.vault.put("token-keys", Fernet.generate_key())
+        self.vertex = self._run(VertexServer(data / "vertex"))
+        self.documents = self._run(DocumentAiServer(data / "documents"))
+        os.environ.update(self._environment())
+        config.settings.cache_clear()
+        topology.apply(
+            self.pubsub.url,
+            PROJECT,
+            described,
+            {name: self.url(name) for name in FUNCTIONS},
+            schema_dir=ROOT / "schemas" / "messages",
+            audience=AUDIENCE,
+            service_account=PUSHER,
+        )
+        self._admin = connect_to_url(self.postgres.admin_url)
         self._subscriber = pubsub_v1.SubscriberClient()
         for topic in TAPPED:
             self._subscriber.create_subscription(
                 name=f"projects/{PROJECT}/subscriptions/tap-{topic}", topic=f"projects/{PROJECT}/topics/{topic}"
             )
 
+    def _run(self, server: S) -> S:
+        server.start()  # type: ignore[attr-defined]
+        self._running.append(server)
+        return server
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **self.google.settings(),
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "GOOGLE_CLOUD_UNIVERSE_DOMAIN": UNIVERSE,
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.google.service_account_file()),
+            "PUBSUB_EMULATOR_HOST": self.pubsub.url,
+            "FIRESTORE_EMULATOR_HOST": self.firestore.url,
+            "DATABASE_URL": self.postgres.url_for("drivestream_app"),
+            "CONNECT_URL": self.url("oauth_callback"),
+            "DASHBOARD_URL": DASHBOARD,
+            "WEBHOOK_URL": "",  # nobody is notified, so that a test decides itself when somebody looks
+            "OAUTH_CLIENT_ID": CLIENT_ID,
+            "OAUTH_CLIENT_SECRET": f"projects/{PROJECT}/secrets/oauth-client-secret/versions/latest",
+            "TOKEN_KEYS_SECRET": f"projects/{PROJECT}/secrets/token-keys/versions/latest",
+            "PUSH_SERVICE_ACCOUNT": PUSHER,
+            "PUSH_AUDIENCE": AUDIENCE,
+            "SECRETMANAGER_ENDPOINT": self.vault.url,
+            "VERTEX_ENDPOINT": self.vertex.url,
+            "VERTEX_LOCATION": "local",
+            "EMBEDDING_MODEL": "lexical-hashing-001",
+            "EMBEDDING_TEXTS_PER_REQUEST": "100",
+            "DOCUMENTAI_ENDPOINT": self.documents.url,
+            "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr",
+            "RETRY_BASE_SECONDS": "0.02",
+        }
+
     def stop(self) -> None:
         """Stop everything and leave the process as it was."""
-        self._admin.close()
-        self._subscriber.close()
-        self.stack.stop()
+        for door in self._doors.values():
+            door.shutdown()
+            door.server_close()
+        if hasattr(self, "_subscriber"):
+            self._subscriber.close()
+            self._admin.close()
         forget_clients()
+        while self._running:
+            self._running.pop().stop()
         for name in set(os.environ) - set(self._before):
             del os.environ[name]
-        os.environ.update({name: value for name, value in self._before.items() if value is not None})
+        os.environ.update(self._before)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def heal(self) -> None:
@@ -196,7 +287,7 @@ class Pipeline:
         """Walk through the consent as a browser does, up to the dashboard's door."""
         with browser() as session:
             begin = session.get(
-                self._url("oauth_callback") + "/connect", params={"login_hint": person.email}, allow_redirects=False
+                self.url("oauth_callback") + "/connect", params={"login_hint": person.email}, allow_redirects=False
             )
             consent = session.get(begin.headers["Location"], allow_redirects=False)
             address = urljoin(begin.headers["Location"], consent.headers["Location"])
@@ -260,7 +351,7 @@ class Pipeline:
         """Any request to a function."""
         with browser() as session:
             return session.request(
-                request.pop("method", "POST"), self._url(function) + request.pop("path", "/"), **request
+                request.pop("method", "POST"), self.url(function) + request.pop("path", "/"), **request
             )
 
     def push_token(self, **claims: object) -> str:
@@ -300,6 +391,15 @@ class Pipeline:
     def sql(self, statement: str) -> list[list[Any]]:
         """Run SQL as the administrator, from outside of all that is tested."""
         return self._admin.execute_simple(statement).rows or []
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """A connection of one's own, for another thread or a transaction."""
+        connection = connect_to_url(self.postgres.admin_url)
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     def speaking_as(self, role: str) -> Database:
         """The database as a function sees it: `reader`, `worker` or `caretaker`."""
@@ -361,8 +461,9 @@ class Pipeline:
                     found[f"{collection.id}/{snapshot.id}"] = snapshot.to_dict()
         return found
 
-    def _url(self, function: str) -> str:
-        return next(f"http://127.0.0.1:{one.port}" for one in self.stack.functions if one.name == function)
+    def url(self, function: str) -> str:
+        """Where a function answers."""
+        return f"http://127.0.0.1:{self._doors[function].server_port}"
 
 
 @contextmanager
@@ -389,11 +490,20 @@ def sha256(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+def long_text(word: str, size: int) -> str:
+    """About `size` bytes of numbered sentences, every one with the word."""
+    sentence = f"{word} {{}} follows the one before it, and says nothing else than {word}.\n"
+    each = len(sentence.format("0000000"))
+    return "".join(
+        sentence.format(f"{number:07}") + ("\n" if number % 8 == 7 else "") for number in range(size // each)
+    )
+
+
 def forget_clients() -> None:
     """Clients of the process that know the addresses of another stack."""
     for kept in (firestore._clients, pubsub._clients):
         for client in kept.values():
-            getattr(client, "stop", getattr(client, "close", None))()
+            (getattr(client, "stop", None) or client.close)()
         kept.clear()
     config.settings.cache_clear()
 

@@ -72,39 +72,62 @@ WHERE f.user_id = app_user_id() AND f.file_id = :file_id AND f.ask = :ticket
 RETURNING f.state, f.wanted_job, f.current_job;
 
 -- name: mark_file
--- A state with its reason, for a file that needs no job (a folder, a shortcut, a form) or cannot have one yet.
-UPDATE gdrive_files SET state = :state, reason_code = :code, reason = :reason, state_at = app_now(),
+-- A state with its reason, for a file that needs no job (a folder, a shortcut, a form) or cannot have one yet. Unless
+-- it waits, work in progress on it ends, so that no late chunk brings it back.
+WITH mine AS (
+    SELECT user_id, file_id FROM gdrive_files
+    WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket FOR UPDATE
+),
+ended AS (
+    UPDATE gdrive_jobs j SET state = 'superseded', lease_until = NULL, updated_at = app_now()
+    FROM mine
+    WHERE j.user_id = mine.user_id AND j.file_id = mine.file_id AND j.state IN ('streaming', 'streamed', 'waiting')
+        AND CAST(:state AS text) <> 'waiting'
+)
+UPDATE gdrive_files f SET state = CAST(:state AS text), reason_code = :code, reason = :reason, state_at = app_now(),
     next_try = app_now() + make_interval(secs => CAST(:retry_after AS double precision)),
-    current_job = CASE WHEN :state = 'skipped' THEN NULL ELSE current_job END
-WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket
-RETURNING file_id;
+    current_job = CASE WHEN CAST(:state AS text) = 'skipped' THEN NULL ELSE f.current_job END
+FROM mine
+WHERE f.user_id = mine.user_id AND f.file_id = mine.file_id
+RETURNING f.file_id;
 
 -- name: bury_file
--- The caretaker's last word on a file whose message could not be handled: failed, with a next try.
+-- The caretaker's last word on a file whose message could not be handled: failed, with a next try. A dead chunk of a
+-- revision that nobody wants any more says nothing about the file.
 UPDATE gdrive_files SET state = 'failed', reason_code = :code, reason = :reason, state_at = app_now(),
     next_try = app_now() + make_interval(secs => CAST(:retry_after AS double precision))
 WHERE user_id = :user_id AND file_id = :file_id AND state IN ('queued', 'processing', 'waiting', 'failed')
+    AND (CAST(:job_id AS uuid) IS NULL OR wanted_job = CAST(:job_id AS uuid))
 RETURNING file_id;
 
 -- name: tombstone
 -- Drive no longer shows this file to this person. Its passages are invisible from this transaction on; they are kept
 -- for a while, so that a file taken out of the bin again needs no new embeddings.
 -- Work in progress on it ends, so that no late chunk brings it back.
-WITH ended AS (
+WITH mine AS (
+    SELECT user_id, file_id FROM gdrive_files
+    WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket AND state <> 'deleted' FOR UPDATE
+),
+ended AS (
     UPDATE gdrive_jobs j SET state = 'superseded', lease_until = NULL, updated_at = app_now()
-    FROM gdrive_files f
-    WHERE f.user_id = app_user_id() AND f.file_id = :file_id AND f.ask = :ticket
-        AND j.user_id = f.user_id AND j.file_id = f.file_id AND j.state IN ('streaming', 'streamed', 'waiting')
+    FROM mine
+    WHERE j.user_id = mine.user_id AND j.file_id = mine.file_id AND j.state IN ('streaming', 'streamed', 'waiting')
 )
-UPDATE gdrive_files SET state = 'deleted', reason_code = :code, reason = :reason, state_at = app_now(),
+UPDATE gdrive_files f SET state = 'deleted', reason_code = :code, reason = :reason, state_at = app_now(),
     deleted_at = app_now(), next_try = NULL
-WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket AND state <> 'deleted'
-RETURNING file_id;
+FROM mine
+WHERE f.user_id = mine.user_id AND f.file_id = mine.file_id
+RETURNING f.file_id;
 
 -- name: forget_unseen
 -- A file that was never listed and does not exist leaves no row behind.
 DELETE FROM gdrive_files
 WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket AND mime_type = '' AND wanted_job IS NULL;
+
+-- name: recent_events
+-- How often something happened to the file in the last quarter of an hour.
+SELECT count(*) AS times FROM file_events
+WHERE user_id = app_user_id() AND file_id = :file_id AND event = :event AND at > app_now() - interval '15 minutes';
 
 -- name: note_event
 -- One entry in the file's timeline.

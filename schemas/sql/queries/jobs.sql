@@ -38,9 +38,18 @@ WHERE CASE WHEN CAST(:epoch AS bigint) > 0 THEN j.state = 'streaming' AND j.epoc
 RETURNING j.epoch, j.checkpoint, j.attempts;
 
 -- name: restore_job
--- The content is one that we have read whole before and still hold: show it again, at no cost.
+-- The content is one that we have read whole before and still hold: show it again, at no cost. Touching the job keeps
+-- the purge from it; whatever else was being read of this file ends.
 WITH finished AS (
-    SELECT job_id FROM gdrive_jobs WHERE user_id = app_user_id() AND job_id = :job_id AND state = 'finished'
+    UPDATE gdrive_jobs SET updated_at = app_now()
+    WHERE user_id = app_user_id() AND job_id = :job_id AND state = 'finished'
+    RETURNING job_id
+),
+superseded AS (
+    UPDATE gdrive_jobs j SET state = 'superseded', lease_until = NULL, updated_at = app_now()
+    FROM finished
+    WHERE j.user_id = app_user_id() AND j.file_id = :file_id AND j.job_id <> finished.job_id
+        AND j.state IN ('streaming', 'streamed', 'waiting')
 )
 UPDATE gdrive_files f SET current_job = finished.job_id, wanted_job = finished.job_id, state = 'indexed',
     state_at = CASE WHEN f.state = 'indexed' AND f.current_job = finished.job_id THEN f.state_at ELSE app_now() END,
@@ -57,6 +66,24 @@ FROM gdrive_files f
 WHERE j.user_id = app_user_id() AND j.job_id = :job_id AND j.epoch = :epoch AND j.state = 'streaming'
     AND f.user_id = j.user_id AND f.file_id = j.file_id AND f.wanted_job = j.job_id
 RETURNING j.job_id;
+
+-- name: let_go
+-- The holder stops before the end: whoever comes next need not wait until the lease is over.
+UPDATE gdrive_jobs SET lease_until = app_now(), updated_at = app_now()
+WHERE user_id = app_user_id() AND job_id = :job_id AND epoch = :epoch AND state = 'streaming'
+RETURNING job_id;
+
+-- name: unread_job
+-- What was read is not what Drive states: nothing of it stays, and the next life begins at the start.
+WITH unread AS (
+    UPDATE gdrive_jobs SET checkpoint = NULL, finished_chunks = 0, updated_at = app_now()
+    WHERE user_id = app_user_id() AND job_id = :job_id AND epoch = :epoch AND state = 'streaming'
+    RETURNING job_id
+),
+forgotten AS (
+    DELETE FROM gdrive_chunks c USING unread WHERE c.user_id = app_user_id() AND c.job_id = unread.job_id
+)
+SELECT job_id FROM unread;
 
 -- name: save_checkpoint
 -- Everything before this point is published and confirmed. Only the holder of the epoch may say so.
@@ -100,10 +127,11 @@ JOIN users u ON u.user_id = j.user_id
 WHERE j.user_id = app_user_id() AND j.job_id = :job_id;
 
 -- name: lock_wanted_job
--- The last chunk and the end of the stream may commit together; whoever holds this row decides alone.
+-- The last chunk and the end of the stream may commit together; whoever holds this row decides alone. A job that waits
+-- goes on behind its checkpoint, so what it published before is still wanted.
 SELECT j.job_id, j.file_id FROM gdrive_jobs j
 JOIN gdrive_files f ON f.user_id = j.user_id AND f.file_id = j.file_id AND f.wanted_job = j.job_id
-WHERE j.user_id = app_user_id() AND j.job_id = :job_id AND j.state IN ('streaming', 'streamed')
+WHERE j.user_id = app_user_id() AND j.job_id = :job_id AND j.state IN ('streaming', 'streamed', 'waiting')
 FOR UPDATE OF j;
 
 -- name: record_chunk
@@ -133,6 +161,12 @@ SELECT :job_id, :index, s.ordinal, app_user_id(), :file_id, s.passage, s.locator
         WHERE m.user_id = app_user_id() AND m.hash = s.hash AND m.model = :model AND m.embedding IS NOT NULL LIMIT 1))
 FROM staged_passages s
 ON CONFLICT (job_id, index, ordinal) DO NOTHING;
+
+-- name: passages_without_vector
+-- Passages of this chunk that were to take over a vector which is gone.
+SELECT ordinal FROM memories
+WHERE user_id = app_user_id() AND job_id = :job_id AND index = :index AND embedding IS NULL
+    AND hash = ANY (CAST(:hashes AS bytea[]));
 
 -- name: known_hashes
 -- Which passages of this chunk has this person paid for already?
@@ -176,7 +210,7 @@ RETURNING f.file_id, f.state, f.reason;
 WITH paused AS (
     UPDATE gdrive_jobs SET state = 'failed', reason_code = :code, reason = :reason, lease_until = NULL,
         updated_at = app_now()
-    WHERE user_id = app_user_id() AND job_id = :job_id AND state IN ('streaming', 'streamed')
+    WHERE user_id = app_user_id() AND job_id = :job_id AND state IN ('streaming', 'streamed', 'waiting')
     RETURNING job_id, file_id
 )
 UPDATE gdrive_files f SET state = 'waiting', reason_code = :code, reason = :reason, state_at = app_now(),
