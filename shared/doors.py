@@ -6,6 +6,8 @@ reach what it needs fails closed, with 503.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import time
 from collections.abc import Callable
@@ -18,15 +20,23 @@ from shared.config import settings
 from shared.domain.errors import BadRequest, DrivestreamError, Rejected, Unavailable
 
 LARGEST_BODY = 64 * 1024
+_STYLE = (
+    ":root{color-scheme:light dark;font:100%/1.55 system-ui,sans-serif}"
+    "body{max-width:38rem;margin:4rem auto;padding:0 1.25rem;overflow-wrap:anywhere}"
+    "h1{font-size:1rem;font-weight:650}p{font-size:1.15rem}"
+    "a:focus-visible{outline:3px solid #0b63c5;outline-offset:2px}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'none'; style-src 'self' 'sha256-{_STYLE_HASH}'; script-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Drivestream</title><h1>Drivestream</h1><p>{sentence}</p>{link}</html>"""
+<title>Drivestream</title><link rel="icon" href="data:,"><style>{style}</style>
+<h1>Drivestream</h1><p>{sentence}</p>{link}</html>"""
 
 
 def door(story: Callable[[flask.Request], flask.Response]) -> Callable[[flask.Request], flask.Response]:
@@ -68,7 +78,7 @@ def refuse(request: flask.Request, error: DrivestreamError, status: int) -> flas
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
         home = html.escape(settings().dashboard_url, quote=True)
         link = f'<p><a href="{home}/">Back to the dashboard</a></p>' if home else ""
-        page = _PAGE.format(sentence=html.escape(error.reason), link=link)
+        page = _PAGE.format(style=_STYLE, sentence=html.escape(error.reason), link=link)
         return flask.Response(page, status, mimetype="text/html")
     body = flask.json.dumps({"error": {"code": error.code, "message": error.reason}})
     return flask.Response(body, status, mimetype="application/json")

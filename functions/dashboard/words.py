@@ -153,7 +153,7 @@ def _reading(job: Mapping[str, Any] | None) -> str:
 def _next_try(at: datetime | None, now: datetime) -> str:
     if at is None:
         return "You can ask to try it again."
-    return "It is tried again now." if at <= now else f"It is tried again {ago(at, now)}."
+    return "Next try: now." if at <= now else f"Next try {ago(at, now)}."
 
 
 def sentence(text: str | None) -> str:

@@ -92,11 +92,9 @@ def scrolls_sideways(page: Any) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
 
-@pytest.mark.parametrize("width", [360, 768, 1440])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_page_fits_every_screen(world: World, browser: Any, ada: Person, width: int, dark: bool) -> None:
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (768, "dark"), (1440, "light")])
+def test_every_page_fits_every_screen(world: World, browser: Any, ada: Person, width: int, scheme: str) -> None:
     """Nothing is cut off on a phone, and nobody scrolls sideways to read."""
-    scheme = "dark" if dark else "light"
     file_id = world.get("/api/files?state=failed", ada).json()["files"][0]["id"]
 
     with opened(world, browser, None, width, color_scheme=scheme) as window:
@@ -108,6 +106,19 @@ def test_every_page_fits_every_screen(world: World, browser: Any, ada: Person, w
             window.page.goto(path)
             assert window.page.get_by_role("main").is_visible()
             assert not scrolls_sideways(window.page), path
+
+
+def test_a_refusal_is_a_readable_page(world: World, browser: Any) -> None:
+    """Somebody who pressed "back" after connecting lands here: a sentence, and a way out."""
+    with opened(world, browser, None, 360) as window:
+        page = window.page
+        page.goto("/signin?code=used-already-" + "x" * 20)
+
+        assert page.get_by_text("used already").evaluate("one => getComputedStyle(one).fontSize") == "18.4px"
+        assert not scrolls_sideways(page)
+        page.get_by_role("link", name="Back to the dashboard").click()
+        page.get_by_role("button", name="Connect Google Drive").wait_for()
+        window.errors[:] = [error for error in window.errors if "status of 400" not in error]
 
 
 def test_somebody_finds_a_sentence_by_keyboard_alone(world: World, browser: Any, ada: Person) -> None:

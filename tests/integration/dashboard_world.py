@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,16 +14,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import functions_framework
 import google.auth
 import pytest
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import pubsub_v1
 from google.protobuf.message import Message
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from infra.local.ai.lexical import embed
 from infra.local.ai.vertex import VertexServer
-from infra.local.hosting import ROOT, ThreadedFunction, free_port
 from infra.local.postgres import PostgresServer
 from infra.local.pubsub import PubSubServer, topology
 from infra.migrate import prepare
@@ -32,6 +34,7 @@ from shared.adapters import pubsub
 from shared.adapters.postgres import connect_to_url
 from shared.config import settings
 
+ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "dashboard-test"
 MODEL = "lexical-hashing-001"
 CONNECT = "http://127.0.0.1:9"  # nobody is there: a browser that is sent there has left us
@@ -162,6 +165,13 @@ class World:
         return [kinds[subscription].FromString(received.message.data) for received in answer.received_messages]
 
 
+class _Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        """The function logs its own requests."""
+
+
 @contextmanager
 def serve(postgres: PostgresServer, folder: Path) -> Iterator[World]:
     """A dashboard on a database of its own. Everything is put back afterwards."""
@@ -173,8 +183,10 @@ def serve(postgres: PostgresServer, folder: Path) -> Iterator[World]:
     vertex, broker = VertexServer(), PubSubServer(folder / "pubsub", project=PROJECT)
     vertex.start()
     broker.start()
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    source = str(ROOT / "functions" / "dashboard" / "main.py")
+    app = functions_framework.create_app("dashboard", source, "http")
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    url = f"http://127.0.0.1:{server.server_port}"
     environment = {
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "DATABASE_URL": postgres.url_for("drivestream_dashboard", name),
@@ -189,13 +201,13 @@ def serve(postgres: PostgresServer, folder: Path) -> Iterator[World]:
     topology.apply(
         broker.url, PROJECT, described, {}, schema_dir=ROOT / "schemas" / "messages", audience="", service_account=""
     )
-    function = ThreadedFunction("dashboard", port)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
         for key, value in environment.items():
             patch.setenv(key, value)
         patch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), PROJECT))  # type: ignore[no-untyped-call]
         _forget()
-        function.start()
+        thread.start()
         subscriber = pubsub_v1.SubscriberClient()
         admin = connect_to_url(admin_url)
         admin.autocommit = True
@@ -207,7 +219,9 @@ def serve(postgres: PostgresServer, folder: Path) -> Iterator[World]:
             admin.close()
             world._http.close()
             subscriber.close()
-            function.stop()
+            server.shutdown()
+            thread.join()
+            server.server_close()
             vertex.stop()
             broker.stop()
             maintenance.execute_simple(f"DROP DATABASE {name} WITH (FORCE)")

@@ -18,7 +18,6 @@ import requests
 from functions.dashboard import health, stream
 from functions.dashboard.main import ROUTES
 from functions.dashboard.visit import Visit
-from infra.local.hosting import free_port
 from infra.local.postgres import PostgresServer
 from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.tick_pb2 import Tick
@@ -775,7 +774,7 @@ def test_health_is_public_and_says_little(world: World) -> None:
 
 def test_without_its_database_the_dashboard_says_so() -> None:
     """It fails closed, and the probe sees it."""
-    config = Settings(google_cloud_project="p", database_url=f"postgresql://nobody:x@127.0.0.1:{free_port()}/none")
+    config = Settings(google_cloud_project="p", database_url="postgresql://nobody:x@127.0.0.1:9/none")
     with flask.Flask("test").test_request_context("/healthz"):
         visit = Visit(flask.request, config, Database(config, "drivestream_reader"))
 

@@ -27,9 +27,9 @@ def test_a_place_is_said_as_people_say_it(locator: dict[str, Any] | None, expect
 @pytest.mark.parametrize(("state", "more", "expected"), [
     ("queued", {}, "waits for its turn"),
     ("processing", {}, "about to be read"),
-    ("waiting", {"reason": "Quota", "next_try": NOW + timedelta(minutes=5)}, "Quota. It is tried again in 5 min."),
+    ("waiting", {"reason": "Quota", "next_try": NOW + timedelta(minutes=5)}, "Quota. Next try in 5 min."),
     ("failed", {"reason": "It broke.", "next_try": None}, "It broke. You can ask to try it again."),
-    ("failed", {"next_try": NOW - timedelta(minutes=5)}, "It is tried again now."),
+    ("failed", {"next_try": NOW - timedelta(minutes=5)}, "Next try: now."),
     ("skipped", {"reason": "Encrypted"}, "Encrypted. Its name is searchable all the same."),
     ("indexed", {"indexed_at": NOW, "passages": 1}, "with 1 passage."),
     ("indexed", {"indexed_at": NOW, "passages": 2, "truncated_at": "1 GB"}, "with 2 passages. Not whole: 1 GB."),
