@@ -301,7 +301,8 @@ CREATE FUNCTION search_passages(
     AS $$
     WITH asked AS (
         SELECT websearch_to_tsquery('simple', query) || websearch_to_tsquery('english', query) AS words,
-               phraseto_tsquery('simple', query) AS phrase
+               phraseto_tsquery('simple', query) AS phrase,
+               numnode(phraseto_tsquery('simple', query)) > 1 AS sentence
     ),
     near AS MATERIALIZED (
         SELECT m.job_id, m.index, m.ordinal, m.file_id, m.embedding <=> query_vector AS distance
@@ -336,10 +337,14 @@ CREATE FUNCTION search_passages(
     places AS (
         SELECT job_id, index, ordinal, file_id, 1.0 / (60 + place) AS points, 'meaning' AS list FROM meaning
         UNION ALL SELECT job_id, index, ordinal, file_id, 1.0 / (60 + place), 'words' FROM words
-        UNION ALL SELECT job_id, index, ordinal, file_id, 1.0 / (30 + place), 'phrase' FROM words WHERE exact
+        UNION ALL
+        -- Several words that stand exactly as they were typed are what was looked for.
+        SELECT job_id, index, ordinal, file_id,
+            1.0 / (30 + place) + CASE WHEN asked.sentence THEN 1 ELSE 0 END, 'phrase'
+        FROM asked, words WHERE exact
         UNION ALL
         -- A name speaks for the file's first passage, or for the file alone while it has none.
-        SELECT n.job_id, first.index, first.ordinal, n.file_id, 1.0 / (60 + n.place), 'name'
+        SELECT n.job_id, first.index, first.ordinal, n.file_id, 1.0 / (40 + n.place), 'name'
         FROM named n LEFT JOIN LATERAL (
             SELECT m.index, m.ordinal FROM memories m
             WHERE m.job_id = n.job_id ORDER BY m.index, m.ordinal LIMIT 1
