@@ -1,29 +1,15 @@
-"""The program that PDFium runs in: started by `shared.readers.pdf`, spoken to through its standard input and output.
-
-It has no token, opens no file and no connection: the document's blocks come from the parent. Frames in both
-directions are a length, a letter and that many bytes; questions and answers are JSON.
-
-    parent  Q question, B block of the document        child  R wants a block, A answer, P payload, E error
-
-It imports nothing of the project, so that starting it costs only Python and PDFium.
-"""
+"""The program that PDFium runs in; `child_program.py` says how it is spoken to."""
 
 from __future__ import annotations
 
 import ctypes
 import io
-import json
 import re
 import resource
 import struct
-import sys
 import zlib
-from collections import OrderedDict
-from typing import Any, BinaryIO
+from typing import Any
 
-_FRAME = struct.Struct("<Ic")
-_BLOCK = 64 * 1024  # small: the dictionaries of pages lie between their pictures
-_BLOCKS = 32
 _FEW = 16  # characters: fewer than this on a page that shows a picture are no text layer
 _ANSWER = 256 * 1024  # characters of text in one answer
 _OBJECTS = 2000  # objects of a page that are looked at
@@ -31,78 +17,32 @@ _DPI = 200
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
 
 
-class Pipe:
-    """Frames to and from the parent."""
-
-    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
-        self._in, self._out = incoming, outgoing
-
-    def receive(self) -> tuple[bytes, bytes]:
-        header = self._in.read(_FRAME.size)
-        if len(header) < _FRAME.size:
-            sys.exit(0)  # the parent is gone
-        length, letter = _FRAME.unpack(header)
-        return letter, self._in.read(length)
-
-    def send(self, letter: bytes, payload: bytes) -> None:
-        self._out.write(_FRAME.pack(len(payload), letter) + payload)
-        self._out.flush()
+def opened(file: Any, question: dict[str, Any]) -> Document:
+    """Begin a document."""
+    return Document(file, question["budget"], question["pixels"])
 
 
-class Remote(io.RawIOBase):
-    """The parent's file: a few blocks of it here, the rest on demand."""
-
-    def __init__(self, pipe: Pipe, size: int) -> None:
-        self._pipe, self._size, self._at = pipe, size, 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        self.fetched = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")  # ctypes calls its bytes "<B"
-        filled = 0
-        while filled < len(view) and self._at < self._size:
-            number, offset = divmod(self._at, _BLOCK)
-            piece = self._block(number)[offset : offset + len(view) - filled]
-            if not piece:
-                break
-            view[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            self._at += len(piece)
-        return filled
-
-    def _block(self, number: int) -> bytes:
-        block = self._blocks.get(number)
-        if block is None:
-            self._pipe.send(b"R", json.dumps([number * _BLOCK, _BLOCK]).encode())
-            _, block = self._pipe.receive()
-            self.fetched += len(block)
-            self._blocks[number] = block
-            if len(self._blocks) > _BLOCKS:
-                self._blocks.popitem(last=False)
-        self._blocks.move_to_end(number)
-        return block
+def fault(error: Exception) -> str:
+    """What is wrong with a document that raised this."""
+    return "encrypted" if getattr(error, "err_code", None) == _PASSWORD else "broken"
 
 
 class Document:
     """One PDF. PDFium keeps every stream that it has parsed: closing and opening again bounds that."""
 
-    def __init__(self, pipe: Pipe, size: int, budget: int, pixels: int) -> None:
-        self._file, self._budget, self._pixels = Remote(pipe, size), budget, pixels
+    def __init__(self, file: Any, budget: int, pixels: int) -> None:
+        self._file, self._budget, self._pixels = file, budget, pixels
         self._pdf: Any = None
         self._before = 0
+        self.pages = len(self.pdf())
+
+    def answer(self, question: dict[str, Any]) -> tuple[Any, bytes]:
+        """What the parent wants to know, and what it wants to have."""
+        if question["ask"] == "pages":
+            return self.texts(question["first"], question["last"]), b""
+        if question["ask"] == "window":
+            return self.window(question["first"], question["last"], question["most"])
+        return 1, self.picture(question["page"], question["most"])
 
     def pdf(self) -> Any:
         """The open document; opened again once it has made this process grow by more than its budget."""
@@ -122,7 +62,7 @@ class Document:
             with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - pathlib costs more than the call
                 return int(statm.read().split()[1]) * resource.getpagesize()
         except OSError:
-            return self._file.fetched
+            return int(self._file.fetched)
 
     def close(self) -> None:
         if self._pdf is not None:
@@ -130,7 +70,7 @@ class Document:
             self._pdf = None
             _give_back()
 
-    def pages(self, first: int, last: int) -> list[list[Any]]:
+    def texts(self, first: int, last: int) -> list[list[Any]]:
         """For pages from `first` on: text, and whether the page shows something that the text does not say."""
         told: list[list[Any]] = []
         size = 0
@@ -278,67 +218,3 @@ def _png(bitmap: Any) -> bytes:
 
 
 _SHADES = bytes(min(255, (value + 8) // 17 * 17) for value in range(256))
-
-
-def serve(pipe: Pipe) -> None:
-    """Answer questions until the parent closes the pipe."""
-    document: Document | None = None
-    while True:
-        _, raw = pipe.receive()
-        question = json.loads(raw)
-        _allow(question["seconds"])
-        payload = b""
-        try:
-            if question["ask"] == "open":
-                if document is not None:
-                    document.close()
-                document = Document(pipe, question["size"], question["budget"], question["pixels"])
-                answer: Any = len(document.pdf())
-            elif document is None:
-                raise ValueError("no document is open")
-            elif question["ask"] == "pages":
-                answer = document.pages(question["first"], question["last"])
-            elif question["ask"] == "window":
-                answer, payload = document.window(question["first"], question["last"], question["most"])
-            elif question["ask"] == "picture":
-                answer, payload = 1, document.picture(question["page"], question["most"])
-            else:
-                document.close()
-                answer = 0
-        except MemoryError:
-            pipe.send(b"E", b"memory")
-        except Exception as fault:  # noqa: BLE001 - reported as what it is; the parent decides
-            encrypted = getattr(fault, "err_code", None) == _PASSWORD
-            pipe.send(b"E", b"encrypted" if encrypted else b"broken")
-        else:
-            pipe.send(b"A", json.dumps(answer).encode())
-            if payload:
-                pipe.send(b"P", payload)
-
-
-def _allow(seconds: float) -> None:
-    """So much processor time from now on; a parent that was killed cannot end a child that spins."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1, hard=False)
-
-
-def _limit(kind: int, value: int, *, hard: bool = True) -> None:
-    _, most = resource.getrlimit(kind)
-    if most != resource.RLIM_INFINITY:
-        value = min(value, most)
-    resource.setrlimit(kind, (value, value if hard else most))
-
-
-def main() -> None:
-    """Bound this process, load PDFium, serve."""
-    memory = int(sys.argv[1])
-    if sys.platform == "linux":  # elsewhere an address space cannot be bounded; the wall clock still is
-        _limit(resource.RLIMIT_AS, memory)
-    _limit(resource.RLIMIT_FSIZE, 0)
-    _limit(resource.RLIMIT_NOFILE, 32)
-    _limit(resource.RLIMIT_CORE, 0)
-    serve(Pipe(sys.stdin.buffer, sys.stdout.buffer))
-
-
-if __name__ == "__main__":
-    main()
