@@ -54,7 +54,7 @@ _IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 def page_headers(nonce: str | None, form_target: str | None) -> dict[str, str]:
     """Headers of every page: no scripts, no outside requests, no framing, no caching."""
-    # Browsers apply form-action to the redirect that follows a form as well, so the app's own address is named.
+    # Browsers hold a form to form-action through every redirect that follows it, so the app's own host is named.
     target = f"form-action 'self' {form_target}" if form_target else "form-action 'none'"
     style = f"style-src 'nonce-{nonce}'; " if nonce else ""
     return {
@@ -101,7 +101,8 @@ def consent_page(ticket: str, asked: Mapping[str, str], people: Sequence[Person]
         '<button type="submit" name="decision" value="allow">Allow</button>'
         '<button type="submit" name="decision" value="cancel">Cancel</button></form>'
     )
-    return _page("Allow access?", body, form_target=f"{parts.scheme}://{parts.netloc}")
+    # Any port of it: the app's doors share one host here, and the first one sends the browser on to the next.
+    return _page("Allow access?", body, form_target=f"{parts.scheme}://{parts.hostname}:*")
 
 
 def _permission(scope: str) -> str:
@@ -123,6 +124,8 @@ class OpenPages:
         return [
             Route("/open/{file_id}", self._open, methods=["GET"]),
             Route("/open/{file_id}/raw", self._raw, methods=["GET"]),
+            # Browsers ask every site for it, and note on the console where there is none.
+            Route("/favicon.ico", lambda _: Response(status_code=204), methods=["GET"]),
         ]
 
     async def _open(self, request: Request) -> Response:
