@@ -12,15 +12,18 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
@@ -125,6 +128,7 @@ class Pipeline:
         self._numbers = count(1)
         self._write_layout()
         self._doors: dict[str, BaseWSGIServer] = {}
+        self._modules: list[ModuleType] = []
         self._running: list[Any] = []
         self._before = dict(os.environ)
         forget_clients()
@@ -140,6 +144,7 @@ class Pipeline:
         described = json.loads((ROOT / "infra" / "topology.json").read_text())
         for name in FUNCTIONS:
             app = functions_framework.create_app(name, str(ROOT / "functions" / name / "main.py"), "http")
+            self._modules.append(sys.modules["main"])  # the name under which the framework loads each
             door = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
             door.daemon_threads = True  # type: ignore[attr-defined]
             self._doors[name] = door
@@ -257,13 +262,23 @@ class Pipeline:
         """Other settings for a while, such as LEASE_SECONDS=1."""
         before = {name: os.environ.get(name) for name in values}
         os.environ.update({name: str(value) for name, value in values.items()})
-        config.settings.cache_clear()
+        self._start_functions_anew()
         try:
             yield
         finally:
             for name, value in before.items():
                 os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-            config.settings.cache_clear()
+            self._start_functions_anew()
+
+    def _start_functions_anew(self) -> None:
+        """Forget what the functions made of their settings, as a new instance has."""
+        config.settings.cache_clear()
+        for module in self._modules:
+            for made in vars(module).values():
+                if getattr(made, "__module__", "") == module.__name__ and hasattr(made, "cache_clear"):
+                    if made.cache_info().currsize and isinstance(made(), Database):
+                        made().close()
+                    made.cache_clear()
 
     # People -----------------------------------------------------------------------------------------------------------
 
@@ -363,7 +378,9 @@ class Pipeline:
         found: list[Any] = []
         name = f"projects/{PROJECT}/subscriptions/tap-{topic}"
         while True:
-            answer = self._subscriber.pull(subscription=name, max_messages=1000, return_immediately=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of a flag that says just what is wanted here
+                answer = self._subscriber.pull(subscription=name, max_messages=1000, return_immediately=True)
             if not answer.received_messages:
                 return [one for one in found if one.user_id == person.user_id]
             for received in answer.received_messages:
