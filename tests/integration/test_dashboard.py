@@ -796,3 +796,32 @@ def test_metrics_count_answers_and_name_nobody(world: World, ada: Person) -> Non
     assert file_id not in text
     assert str(ada.user_id) not in text
     assert ada.email not in text
+
+
+def test_a_sentence_found_exactly_beats_a_file_that_is_named_like_it(world: World) -> None:
+    """Whoever types a sentence wants the place where it stands, not a file whose name and mood are similar."""
+    ada = world.person("ada-exact")
+    sentence = "the boiler is serviced in March"
+    rival = "boiler boiler serviced March boiler. The boiler: serviced, March. " * 3
+    world.file(ada, "boiler serviced March.txt", [rival])
+    wanted = world.file(
+        ada, "minutes.txt", [f"A long talk about roofs and gutters went before. It is agreed that {sentence}."]
+    )
+
+    found = search(world, ada, sentence)
+
+    assert wanted == found[0]["file"]["id"]
+
+
+def test_a_file_named_by_every_word_of_the_query_beats_a_chance_resemblance(world: World) -> None:
+    """People look for files by name; a passage that only shares letters must not stand before it."""
+    ada = world.person("ada-named")
+    for number in range(5):
+        world.file(
+            ada, f"other {number}.txt", [f"Number {number} speaks of a plan for the garden and of nothing else."]
+        )
+    wanted = world.file(ada, "Garden plan 2026.txt", ["Beds, paths, and where the water comes from."])
+
+    found = search(world, ada, "garden plan 2026")
+
+    assert wanted == found[0]["file"]["id"]
