@@ -19,7 +19,10 @@ class Limits:
     ratio: int = 100  # unpacked against packed ...
     ratio_from: int = MIB  # ... once a part has unpacked to this much
     parts: int = 10_000  # entries of a container
+    nesting: int = 1  # how deep files within files are opened
+    hold_bytes: int = 16 * MIB  # a file within a file that must be read from its middle
     xml_depth: int = 256
+    step_seconds: float = 60.0  # of the processor, from one piece of text of a container to the next
     row_bytes: int = 10 * MIB  # one row of a table
     notebook_bytes: int = 8 * MIB  # parsed as a notebook; a larger one is read as plain JSON
     image_pixels: int = 40_000_000
@@ -36,6 +39,7 @@ class Limits:
         return cls(
             text_bytes=settings.text_bytes,
             inflated_bytes=settings.inflated_bytes,
+            hold_bytes=settings.hold_bytes,
             child_memory_bytes=settings.child_memory_bytes,
             child_seconds=settings.child_seconds,
         )
