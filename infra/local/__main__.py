@@ -2,148 +2,199 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 import signal
 import sys
 import threading
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
-from infra.local.errors import StackError
-from infra.local.stack import SAMPLE, Options, Stack
+from infra.local.errors import StackError, Stopped
+from infra.local.options import Options, options_of
 
+if TYPE_CHECKING:
+    from infra.local.progress import Snapshot, Watch
+    from infra.local.stack import Stack
+    from infra.local.terminal import Terminal
 
-def options_of(arguments: list[str]) -> argparse.Namespace:
-    """The command line, checked. A wrong word ends in one sentence."""
-    parser = argparse.ArgumentParser(
-        prog="./dev local",
-        description="Reads a folder (or a Drive) as a Google Drive, with all seven functions, on this machine only.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--folder", type=Path, default=None, help="the folder to read as a Drive (default: the sample)")
-    parser.add_argument("--port", type=int, default=8080, help="the dashboard's port (default: 8080)")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where everything is kept (default: ./data)")
-    parser.add_argument("--once", action="store_true", help="sync, wait until all is quiet, print a summary, and end")
-    parser.add_argument("--yes", action="store_true", help="give consent without a browser")
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on the last line")
-    parser.add_argument("--drive", default="", metavar="URL", help="another Drive v3 server instead of a folder")
-    parser.add_argument("--token", default="", metavar="T", help="the refresh token for --drive")
-    parser.add_argument("--processes", action="store_true", help="a process for each function, as deployed")
-    parser.add_argument("--database", default="", metavar="URL", help="another Postgres (as an administrator)")
-    chosen = parser.parse_args(arguments)
-    if chosen.folder is not None and chosen.drive:
-        parser.error("choose --folder or --drive, not both")
-    if bool(chosen.drive) != bool(chosen.token):
-        parser.error("--drive URL and --token T go together")
-    if chosen.drive and not chosen.drive.startswith(("http://", "https://")):
-        parser.error(f"--drive takes an address that begins with http:// or https://, not {chosen.drive!r}")
-    if not 1 <= chosen.port <= 65535:
-        parser.error(f"--port takes a number from 1 to 65535, not {chosen.port}")
-    if chosen.folder is not None and not chosen.folder.is_dir():
-        parser.error(f"there is no folder {str(chosen.folder)!r}; give --folder an existing folder")
-    return chosen
+GO_ON = "The same command goes on from here."
+_LOOK_SECONDS = 0.5
+_IDLE_LOOK_SECONDS = 2.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until told to stop, or once. The exit code is 0 only when every file is accounted for."""
-    chosen = options_of(sys.argv[1:] if arguments is None else arguments)
-    # A line to standard error at once: what comes next takes a second of imports.
-    if not chosen.json:
-        print("Drivestream is starting", flush=True)
-    from infra.local.progress import Terminal, own_stdout
+    """Run until told to stop, or once. With --once the exit code is 0 only when every file is accounted for."""
+    began = time.monotonic()
+    options = options_of(sys.argv[1:] if arguments is None else arguments)
+    stopping = _stop_when_told()
+    from infra.local.terminal import Terminal, own_stdout
 
     out = own_stdout()
-    terminal = Terminal(sys.stderr if chosen.json else out)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    options = Options(
-        folder=(chosen.folder or SAMPLE).absolute(),
-        port=chosen.port,
-        data=chosen.data.absolute(),
-        approve=chosen.yes,
-        processes=chosen.processes,
-        drive=chosen.drive,
-        database_url=chosen.database,
-    )
-    stack = Stack(options, terminal.say)
+    terminal = Terminal(sys.stderr if options.json else out)
     try:
-        return run(stack, chosen, terminal, Terminal(out), stop)
+        return Run(options, terminal, out, stopping, began).run()
+    except Stopped:
+        terminal.say(f"Stopped. {GO_ON}")
+        return 130 if options.once else 0
     except StackError as error:
-        terminal.close()
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        terminal.close()
-        stack.stop()
+        return _complain(terminal, str(error))
+    except OSError as error:
+        return _complain(terminal, f"The machine does not let it go on: {error}.")
 
 
-def run(stack: Stack, chosen: argparse.Namespace, terminal, printer, stop: threading.Event) -> int:  # type: ignore[no-untyped-def]
-    """Start, connect, and watch."""
-    from infra.local import people
-    from infra.local.progress import Watch
-    from infra.local.scheduler import EVERY_SECONDS, Scheduler
-    from shared.config import settings
+class Run:
+    """One run, from the start of the stack to its end."""
 
-    began = time.monotonic()
-    stack.start()
-    logs = (stack.options.data / "logs" / "functions.log").open("a", encoding="utf-8", errors="replace")
-    sys.stdout = logs  # the functions' JSON lines; a person's lines go to the terminal
-    config = settings()
-    watch = Watch(config, stack)
-    # A Drive elsewhere may have no way to push to this machine, so it is asked more often.
-    scheduler = Scheduler({**EVERY_SECONDS, "sweep": 10.0} if chosen.drive else EVERY_SECONDS)
-    scheduler.start()
-    try:
-        terminal.say(f"Ready after {time.monotonic() - began:.1f} s: {stack.address}/")
-        session = None
-        if chosen.drive:
-            session = people.sign_in(config, people.connect_by_refresh_token(config, chosen.token))
-        elif chosen.yes:
-            session = people.kept_session(stack.options.data, config) or people.connect_by_browser_pages(config)
+    def __init__(
+        self, options: Options, terminal: Terminal, out: TextIO, stopping: threading.Event, began: float
+    ) -> None:
+        self._options = options
+        self._terminal = terminal
+        self._out = out
+        self._stopping = stopping
+        self._began = began
+
+    def run(self) -> int:
+        """Start, connect, watch, and stop. Raises `StackError`, or `Stopped` when told to end before the end."""
+        self._terminal.say("Drivestream is starting")
+        from infra.local.data_folder import Log
+        from infra.local.stack import Stack
+
+        stack = Stack(self._options, self._terminal.say, self._stopping)
+        try:
+            stack.start()
+            # The functions' JSON lines go to a file; a person's lines to the terminal.
+            with Log(stack.data.logs / "functions.log") as log:
+                sys.stdout = log
+                return self._follow(stack)
+        finally:
+            sys.stdout = sys.__stdout__
+            self._terminal.close()
+            stack.stop()
+
+    def _follow(self, stack: Stack) -> int:
+        from infra.local.progress import Watch
+        from infra.local.scheduler import Scheduler
+        from shared.config import settings
+        from shared.domain.errors import DrivestreamError
+
+        try:
+            watch = Watch(settings(), stack)
+            scheduler = Scheduler(self._options.sweep_seconds)
+            scheduler.start()
+            try:
+                self._terminal.say(f"Ready after {time.monotonic() - self._began:.1f} s: {stack.address}/")
+                self._sign_in(stack, watch)
+                return self._once(stack, watch) if self._options.once else self._for_ever(stack, watch)
+            finally:
+                scheduler.stop()
+        except DrivestreamError as error:
+            stack.tend()  # says which part of it died, if one did
+            raise StackError(f"It cannot go on: {error.reason} {GO_ON}") from error
+
+    def _sign_in(self, stack: Stack, watch: Watch) -> None:
+        from infra.local import people
+        from shared.config import settings
+
+        session, kept = None, stack.data.path / "session"
+        if self._options.drive:
+            user_id = people.connect_by_refresh_token(settings(), self._options.token)
+            session = people.sign_in(settings(), user_id)
+        elif self._options.approve:
+            there = stack.google.index.layout.person  # another folder may be the Drive of other people
+            known = people.kept_session(kept.read_text(), settings(), there) if kept.exists() else None
+            session = known or people.connect_by_browser_pages(settings())
         if session:
-            kept = people.keep_session(stack.options.data, session)
-            terminal.say(f"Signed in; for programs: curl -b \"$(cat '{kept}')\" {stack.address}/api/status")
+            stack.data.write_private("session", f"session={session}\n")
+            self._terminal.say(f"Signed in; for programs: curl -b \"$(cat '{kept}')\" {stack.address}/api/status")
         elif not watch.people():
-            terminal.say("Open the address and click Connect.")
-        return _watch(watch, chosen, terminal, printer, stop)
-    finally:
-        scheduler.stop()
-        sys.stdout = sys.__stdout__
-        logs.close()
+            self._terminal.say("Open the address and click Connect (or give --yes to connect without a browser).")
+
+    def _once(self, stack: Stack, watch: Watch) -> int:
+        """Until everything is read and quiet; twice quiet, since a notification may just be on its way."""
+        follower = Follower(self._terminal, stack, watch, until_quiet=True)
+        quiet_looks = 0
+        while quiet_looks < 2:
+            if self._stopping.wait(_LOOK_SECONDS):
+                raise Stopped
+            snapshot = follower.look()
+            at_rest = snapshot.at_rest and watch.idle() and bool(watch.people())
+            quiet_looks = quiet_looks + 1 if at_rest and watch.quiet() else 0
+        summary = watch.summary()
+        self._terminal.summary(summary, watch.reasons())
+        if self._options.json:
+            from infra.local.terminal import Terminal
+
+            Terminal(self._out).json(summary)
+        files = summary["files"]
+        return 0 if files["listed"] == sum(files[one] for one in ("indexed", "unchanged", "skipped", "failed")) else 1
+
+    def _for_ever(self, stack: Stack, watch: Watch) -> int:
+        """Until told to stop. What moves is shown while it moves."""
+        from infra.local.terminal import in_words
+
+        follower = Follower(self._terminal, stack, watch, until_quiet=False)
+        said, pause = "", 0.0
+        while not self._stopping.wait(pause):
+            snapshot = follower.look()
+            at_rest = snapshot.at_rest and watch.idle()
+            pause = _IDLE_LOOK_SECONDS if at_rest else _LOOK_SECONDS
+            words = f"{snapshot.files['listed']} files: {in_words(snapshot.files)}."
+            if at_rest and watch.people() and words != said:
+                said = words
+                self._terminal.close()
+                self._terminal.say(f"{words} Changes are followed until Ctrl-C.")
+        raise Stopped
 
 
-def _watch(watch, chosen, terminal, printer, stop) -> int:  # type: ignore[no-untyped-def]
-    quiet_looks = 0
-    shown = None
-    while not stop.wait(0.3):
-        snapshot = watch.look()
-        state = (snapshot.files, snapshot.bytes)
-        if chosen.once or state != shown:
-            terminal.show(snapshot)
-            shown = state
-        if not chosen.once or not watch.people():
-            continue
-        quiet_looks = quiet_looks + 1 if watch.quiet() else 0
-        if quiet_looks >= 2:
-            break
-    else:
-        if chosen.once:
-            terminal.say("Stopped before everything was read; the same command goes on from here.")
-            return 130
-        terminal.close()
-        terminal.say("Stopped. The same command goes on from here.")
-        return 0
+class Follower:
+    """Looks at the stack, shows what moves, and says what is waited for when nothing does."""
+
+    def __init__(self, terminal: Terminal, stack: Stack, watch: Watch, *, until_quiet: bool) -> None:
+        from infra.local.progress import Still
+
+        self._terminal = terminal
+        self._until_quiet = until_quiet
+        self._stack = stack
+        self._watch = watch
+        self._still = Still()
+
+    def look(self) -> Snapshot:
+        """The state now. Raises `StackError` when a part of the stack has died."""
+        self._stack.tend()
+        snapshot = self._watch.look()
+        moving = not (snapshot.at_rest and self._watch.idle())
+        if moving:
+            self._terminal.show(snapshot)
+        seconds = self._still.noticed((moving, snapshot))
+        if seconds is not None and (moving or self._until_quiet):
+            self._terminal.say(f"Nothing has moved for {seconds:.0f} s. Waiting for: {self._watch.waiting_for()}.")
+        return snapshot
+
+
+def _stop_when_told() -> threading.Event:
+    """Set by Ctrl-C, by `kill`, or when the terminal is closed. A second one ends the program at once."""
+    stopping = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)  # whatever is left ends with this process or at the next start
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    return stopping
+
+
+def _complain(terminal: Terminal, sentence: str) -> int:
     terminal.close()
-    summary = watch.summary()
-    if chosen.json:
-        printer.json(summary)
-    else:
-        terminal.summary(summary)
-    files = summary["files"]
-    whole = files["listed"] == sum(files[state] for state in ("indexed", "unchanged", "skipped", "failed"))
-    return 0 if whole else 1
+    print(sentence, file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # What must survive is on the disk. Threads of libraries that still wait for an answer would hold us for a minute.
+    os._exit(code)

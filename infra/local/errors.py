@@ -3,3 +3,7 @@
 
 class StackError(Exception):
     """The stack cannot start or go on; the message is for a person."""
+
+
+class Stopped(Exception):
+    """Somebody asked it to stop while it was starting."""

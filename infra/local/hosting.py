@@ -7,7 +7,6 @@ where Google is.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -19,7 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from infra.local import ports
+from infra.local.data_folder import Log
 from infra.local.errors import StackError
+from infra.local.ports import free_port as free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = (
@@ -32,6 +34,7 @@ FUNCTIONS = (
     "dashboard",
 )
 _START_SECONDS = 60.0
+_STOP_SECONDS = 5.0
 
 
 def source_of(name: str) -> Path:
@@ -47,12 +50,22 @@ class ThreadedFunction:
     def __init__(self, name: str, port: int) -> None:
         self.name = name
         self.port = port
-        self._server: object = None
+        self._app: Any = None
+        self._server: Any = None
+        self._thread: threading.Thread | None = None
+
+    def load(self) -> None:
+        """Import the function; no environment is needed yet."""
+        import functions_framework
+
+        self._app = functions_framework.create_app(self.name, str(source_of(self.name)), "http")
 
     def start(self) -> None:
-        """Load the function and serve it."""
-        import functions_framework
+        """Serve it."""
         from werkzeug.serving import WSGIRequestHandler, make_server
+
+        if self._app is None:
+            self.load()
 
         class Quiet(WSGIRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -60,20 +73,30 @@ class ThreadedFunction:
             def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the library's name
                 """The function logs its own requests."""
 
-        app: Any = functions_framework.create_app(self.name, str(source_of(self.name)), "http")
-        try:
-            server = make_server("127.0.0.1", self.port, app, threaded=True, request_handler=Quiet)
-        except (OSError, SystemExit) as error:  # werkzeug exits where the port is taken
-            raise StackError(busy(self.port)) from error
-        server.daemon_threads = True  # type: ignore[attr-defined]
-        self._server = server
-        threading.Thread(target=server.serve_forever, name=self.name, daemon=True).start()
+        ports.require(self.port)  # werkzeug would end the process
+        self._server = make_server("127.0.0.1", self.port, self._app, threaded=True, request_handler=Quiet)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name=self.name, daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """It answers from the moment it is started."""
+
+    def trouble(self) -> str | None:
+        """What is wrong with it, in a sentence; None while it serves."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        return f"The function {self.name} ended unexpectedly."
+
+    def ask_to_stop(self) -> None:
+        """Nothing to announce."""
 
     def stop(self) -> None:
         """Take no more requests; those under way go on until the process ends."""
-        server, self._server = self._server, None
+        server, self._server, self._thread = self._server, None, None
         if server is not None:
-            server.shutdown()  # type: ignore[attr-defined]
+            server.shutdown()
+            server.server_close()
 
     def peak_rss_mib(self) -> float | None:
         """Unknown: the functions share one process."""
@@ -90,26 +113,26 @@ class ProcessFunction:
         self._log = logs / f"{name}.log"
         self._pid_file = pids / f"{name}.pid"
         self._process: subprocess.Popen[bytes] | None = None
-        self._peak = 0.0
+        self._peak = 0
 
     def start(self) -> None:
-        """Start the process; `wait` until it answers."""
-        if not port_is_free(self.port):
-            raise StackError(busy(self.port))
-        command = [sys.executable, "-m", "infra.local.serve", self.name, "--port", str(self.port)]
+        """Start the process, from the main thread; `wait` until it answers."""
+        ports.require(self.port)
+        command = [sys.executable, "-P", "-m", "infra.local.serve", self.name]
+        command += ["--port", str(self.port), "--parent", str(os.getpid())]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=self._environment,
+            env={**self._environment, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C in a terminal is for us: we stop it in our order
         )
         self._pid_file.write_text(str(self._process.pid))
         assert self._process.stdout is not None
-        threading.Thread(target=self._copy_log, args=(self._process.stdout,), daemon=True).start()
-        threading.Thread(target=self._watch_memory, args=(self._process.pid,), daemon=True).start()
+        threading.Thread(target=_copy, args=(self._process.stdout, self._log), daemon=True).start()
 
     def wait(self) -> None:
         """Wait until it accepts connections. Raises `StackError` when it ends instead."""
@@ -122,6 +145,21 @@ class ProcessFunction:
             time.sleep(0.05)
         raise StackError(f"The function {self.name} did not start within {_START_SECONDS:.0f} s; see {self._log}.")
 
+    def trouble(self) -> str | None:
+        """What is wrong with it, in a sentence; None while it serves. Also looks at its memory."""
+        if self._process is None:
+            return None
+        if (code := self._process.poll()) is None:
+            self._measure(self._process.pid)
+            return None
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"The function {self.name} {how}; its last words are in {self._log}."
+
+    def ask_to_stop(self) -> None:
+        """Begin to end it, so that all of them end at the same time."""
+        if self._process is not None:
+            _signal_group(self._process.pid, signal.SIGTERM)
+
     def stop(self) -> None:
         """End the process and all it started."""
         process, self._process = self._process, None
@@ -132,19 +170,15 @@ class ProcessFunction:
         self._pid_file.unlink(missing_ok=True)
 
     def peak_rss_mib(self) -> float | None:
-        """The most memory that the process and its children ever held together, in MiB."""
-        return round(self._peak / 1024**2, 1)
+        """The most memory that its processes held, in MiB: the server, its worker and the readers' children."""
+        if self._process is not None:
+            self._measure(self._process.pid)
+        return round(self._peak / 1024, 1)
 
-    def _copy_log(self, stream: IO[bytes]) -> None:
-        with self._log.open("ab") as log:
-            for line in stream:
-                log.write(line)
-                log.flush()
-
-    def _watch_memory(self, pid: int) -> None:
-        while self._process is not None:
-            self._peak = max(self._peak, tree_rss(pid))
-            time.sleep(0.25)
+    def _measure(self, pid: int) -> None:
+        # The kernel remembers each process's own peak, so that a look now and then misses no moment.
+        total = sum(_peak_rss_kib(one) for one in tree(pid))
+        self._peak = max(self._peak, total)
 
 
 def end_leftovers(pids: Path) -> None:
@@ -152,70 +186,58 @@ def end_leftovers(pids: Path) -> None:
     for file in pids.glob("*.pid"):
         with contextlib.suppress(ValueError, OSError):
             pid = int(file.read_text())
-            if b"infra.local.serve" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if "infra.local.serve" in command_line(pid) and os.getpgid(pid) == pid:
                 end_group(pid)
         file.unlink(missing_ok=True)
 
 
 def end_group(pid: int) -> None:
     """SIGTERM, and after five seconds SIGKILL, for a process group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGTERM)
-        for _ in range(100):
-            os.killpg(pid, 0)
-            if _is_zombie(pid):
-                break
-            time.sleep(0.05)
-        os.killpg(pid, signal.SIGKILL)
+    _signal_group(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while time.monotonic() < deadline and command_line(pid):
+        time.sleep(0.02)
+    _signal_group(pid, signal.SIGKILL)
 
 
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
+def command_line(pid: int) -> str:
+    """The command line of a process; empty if there is none, or only what is left of one."""
+    if Path("/proc/self/cmdline").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+    shown = subprocess.run(
+        ["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return "" if shown.startswith("Z") else shown
 
 
-def die_with_parent() -> None:
-    """Ask the kernel (Linux) to end this process with the one that started it, even when that one is killed."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)
-
-
-def tree_rss(pid: int) -> int:
-    """Resident bytes of a process and everything below it, now."""
-    total, waiting = 0, [pid]
+def tree(pid: int) -> list[int]:
+    """A process and everything below it, where the kernel tells (Linux)."""
+    found, waiting = [], [pid]
     while waiting:
-        current = waiting.pop()
-        try:
-            total += int(Path(f"/proc/{current}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            for task in Path(f"/proc/{current}/task").iterdir():
+        found.append(waiting.pop())
+        with contextlib.suppress(OSError, ValueError):
+            for task in Path(f"/proc/{found[-1]}/task").iterdir():
                 waiting.extend(int(child) for child in (task / "children").read_text().split())
-        except (OSError, ValueError, IndexError):
-            continue
-    return total
+    return found
 
 
-def port_is_free(port: int) -> bool:
-    """Can a server listen there?"""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def _peak_rss_kib(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    return 0
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
 
 
-def busy(port: int) -> str:
-    """What a person can do about a taken port."""
-    return f"Port {port} is in use by another program. Stop that program, or choose another port with --port."
+def _copy(stream: IO[bytes], path: Path) -> None:
+    """Everything that a process says goes to its log."""
+    with Log(path) as log:
+        for line in stream:
+            log.write_bytes(line)

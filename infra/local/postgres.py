@@ -106,6 +106,10 @@ class PostgresServer:
             self.stop()
             raise
 
+    def alive(self) -> bool:
+        """Is the server that was started still there?"""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """Stop the server cleanly; what is connected is disconnected. Safe to repeat."""
         process, self._process = self._process, None

@@ -16,14 +16,14 @@ from shared.config import settings
 from shared.domain.errors import Unavailable
 from shared.domain.names import TICKS
 
-EVERY_SECONDS: Mapping[str, float] = {"renew": 300.0, "sweep": 60.0, "reap": 2.0, "purge": 20.0, "census": 3600.0}
+EVERY_SECONDS: Mapping[str, float] = {"renew": 300.0, "reap": 2.0, "purge": 20.0, "erase": 60.0, "census": 3600.0}
 
 
 class Scheduler:
-    """A thread that publishes ticks until it is stopped."""
+    """A thread that publishes ticks until it is stopped. A sweep every 0 seconds is none."""
 
-    def __init__(self, every: Mapping[str, float] = EVERY_SECONDS) -> None:
-        self._every = every
+    def __init__(self, sweep_seconds: float) -> None:
+        self._every = {**EVERY_SECONDS, **({"sweep": sweep_seconds} if sweep_seconds else {})}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
@@ -41,7 +41,7 @@ class Scheduler:
 
     def _run(self) -> None:
         due = {duty: time.monotonic() + seconds for duty, seconds in self._every.items()}
-        while not self._stopped.wait(0.2):
+        while not self._stopped.wait(max(0.0, min(due.values()) - time.monotonic())):
             for duty, when in due.items():
                 if time.monotonic() >= when:
                     due[duty] = time.monotonic() + self._every[duty]

@@ -7,25 +7,47 @@ a regular file (RLIMIT_FSIZE), so a function that tries fails here before it fai
 from __future__ import annotations
 
 import argparse
+import ctypes
+import os
 import resource
+import signal
+import sys
 
-import functions_framework
-from functions_framework._http.gunicorn import GunicornApplication
+from infra.local.hosting import FUNCTIONS, source_of
 
-from infra.local.hosting import FUNCTIONS, die_with_parent, source_of
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until told to stop, or until the process that started this one is gone."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.serve")
     parser.add_argument("name", choices=FUNCTIONS)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
-    die_with_parent()
+    end_with(arguments.parent)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    app = functions_framework.create_app(arguments.name, str(source_of(arguments.name)), "http")
-    options = {"control_socket_disable": True, "worker_tmp_dir": "/dev/shm", "graceful_timeout": 3}  # noqa: S108
-    GunicornApplication(app, "127.0.0.1", arguments.port, False, **options).run()
+    serve(arguments.name, arguments.port)
+
+
+def serve(name: str, port: int) -> None:
+    """Become gunicorn."""
+    import functions_framework
+    from functions_framework._http.gunicorn import GunicornApplication
+
+    app = functions_framework.create_app(name, str(source_of(name)), "http")
+    # The heartbeat is a file that is touched and never written; shared memory has no disk below it.
+    beats = "/dev/shm" if sys.platform == "linux" else None  # noqa: S108
+    options = {"control_socket_disable": True, "worker_tmp_dir": beats, "graceful_timeout": 3}
+    GunicornApplication(app, "127.0.0.1", port, False, **options).run()
+
+
+def end_with(parent: int) -> None:
+    """Ask the kernel (Linux) to end this process with its parent, even when that one is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it was faster
+        raise SystemExit(f"The process {parent} that wanted this function is gone.")
 
 
 if __name__ == "__main__":

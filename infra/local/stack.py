@@ -6,170 +6,224 @@ folder, and it goes on. Only addresses and time limits differ from a deployment;
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import Fernet
-
-from infra.local import hosting
-from infra.local.ai.documentai import DocumentAiServer
-from infra.local.ai.vertex import VertexServer
-from infra.local.errors import StackError
-from infra.local.firestore.server import FirestoreServer
-from infra.local.google import GoogleServer
-from infra.local.google.keys import UNIVERSE
+from infra.local import hosting, ports
+from infra.local.data_folder import DataFolder
+from infra.local.errors import StackError, Stopped
 from infra.local.hosting import FUNCTIONS, ROOT, ProcessFunction, ThreadedFunction
-from infra.local.postgres import PostgresError, PostgresServer
-from infra.local.pubsub import topology
-from infra.local.pubsub.server import PubSubServer
-from infra.local.secrets import SecretManagerServer
-from infra.migrate import LOGINS, prepare, upgrade
+from infra.local.options import SAMPLE as SAMPLE
+from infra.local.options import Options as Options
+
+if TYPE_CHECKING:
+    from infra.local.firestore.server import FirestoreServer
+    from infra.local.google import GoogleServer
+    from infra.local.postgres import PostgresServer
+    from infra.local.pubsub.server import PubSubServer
 
 PROJECT = "drivestream-local"
 PUSHER = f"pusher@{PROJECT}.iam.gserviceaccount.com"
 AUDIENCE = "drivestream"
 CLIENT_ID = "drivestream-local.apps.example"
-SAMPLE = Path(__file__).parent / "sample_drive"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the person asked for."""
-
-    folder: Path = SAMPLE
-    port: int = 8080
-    data: Path = Path("data")
-    approve: bool = False
-    processes: bool = False
-    drive: str = ""
-    database_url: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)  # settings for functions, over the local ones
-
-
-class _Server(Protocol):
-    def start(self, port: int = 0) -> None: ...
-    def stop(self) -> None: ...
+SERVICES = ("postgres", "google", "firestore", "pubsub", "secretmanager", "vertex", "documentai")
+# How many pushes a function has under way. More than this only makes two cores take turns.
+PUSHES = {"file-streamer": 4, "file-streamer-backfill": 4, "ai-processor": 4, "change-lister": 4}
+_GARBAGE_SECONDS = 60.0
 
 
 class Stack:
     """Starts everything in the order of need, and stops it the other way round."""
 
-    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(self, options: Options, say: Callable[[str], None], stopping: threading.Event | None = None) -> None:
         self.options = options
-        self._say = say
-        self._running: list[Any] = []
+        self.data = DataFolder(options.data)
+        self.address = f"http://127.0.0.1:{options.port}"
         self.environment: dict[str, str] = {}
         self.functions: list[ThreadedFunction | ProcessFunction] = []
-        data = options.data.absolute()
-        self._data = data
-        self._ports_file = data / "ports.json"
-        self._ports: dict[str, int] = {}
-        self.pubsub: PubSubServer
-        self.firestore: FirestoreServer
         self.google: GoogleServer
-        self.address = f"http://127.0.0.1:{options.port}"
+        self.firestore: FirestoreServer
+        self.pubsub: PubSubServer
+        self._say = say
+        self._stopping = stopping or threading.Event()
+        self._running: list[Any] = []
+        self._postgres: PostgresServer | None = None
+        self._ports: dict[str, int] = {}
+        self._threads: list[threading.Thread] = []
+        self._garbage_due = 0.0
 
     def start(self) -> None:
-        """Start or go on. Raises `StackError` with one sentence when something is in the way."""
-        self._open_data()
+        """Start or go on, from the main thread. Raises `StackError` with one sentence when something is in the way,
+        and `Stopped` when it is told to stop meanwhile."""
         try:
+            self.data.open()
+            hosting.end_leftovers(self.data.pids)
+            ports.require(self.options.port)
+            self._ports = self._choose_ports()
             self._start_services()
+            self._step("Starting the functions")
             self._start_functions()
         except BaseException:
             self.stop()
             raise
+        self._threads = [thread for thread in threading.enumerate() if _must_live(thread)]
+        self._garbage_due = time.monotonic() + _GARBAGE_SECONDS
 
     def stop(self) -> None:
         """Stop everything; safe to repeat."""
-        for function in reversed(self.functions):
-            function.stop()
+        self._threads = []
+        for function in self.functions:
+            function.ask_to_stop()
+        with ThreadPoolExecutor(len(FUNCTIONS)) as at_once:
+            for stopped in [at_once.submit(function.stop) for function in self.functions]:
+                stopped.result()
         while self._running:
             self._running.pop().stop()
+        self.data.close()
+
+    def tend(self) -> None:
+        """What must be done now and then while it runs. Raises `StackError` when a part of it has died."""
+        troubles = [trouble for function in self.functions if (trouble := function.trouble())]
+        if self._postgres is not None and not self._postgres.alive():
+            troubles.append(f"Postgres ended unexpectedly; its last words are in {self.data.path}/postgres.")
+        troubles += [f"The local stand-in {thread.name} ended." for thread in self._threads if not thread.is_alive()]
+        if troubles:
+            raise StackError(f"{troubles[0]} Start again with the same command: it goes on and loses nothing.")
+        if time.monotonic() >= self._garbage_due:
+            self._garbage_due = time.monotonic() + _GARBAGE_SECONDS
+            self.firestore.collect_garbage()
 
     def peak_rss_mib(self) -> dict[str, float]:
         """Per function, where each has a process of its own."""
         peaks = {function.name: function.peak_rss_mib() for function in self.functions}
         return {name: peak for name, peak in peaks.items() if peak is not None}
 
-    # The folder of data ------------------------------------------------------------------------------------------
+    def _choose_ports(self) -> dict[str, int]:
+        names = (*SERVICES, *(name for name in FUNCTIONS if name != "dashboard"))
+        return {**self.data.choose_ports(*names, taken=self.options.port), "dashboard": self.options.port}
 
-    def _open_data(self) -> None:
-        if not hosting.port_is_free(self.options.port):
-            raise StackError(hosting.busy(self.options.port))
-        try:
-            self._data.mkdir(parents=True, exist_ok=True)
-            # As root, Postgres runs as somebody else who must be able to pass through; the secrets below are private.
-            self._data.chmod(0o711 if os.geteuid() == 0 else 0o700)
-            for name in ("logs", "pids"):
-                (self._data / name).mkdir(exist_ok=True)
-        except OSError as error:
-            raise StackError(
-                f"The data folder {self._data} cannot be used: {error.strerror}. Choose another one with --data."
-            ) from error
-        hosting.end_leftovers(self._data / "pids")
-        with contextlib.suppress(OSError, ValueError):
-            self._ports = json.loads(self._ports_file.read_text())
-
-    def _port(self, name: str) -> int:
-        """The port of the last start where it is free, so that addresses given to others stay true."""
-        port = self._ports.get(name, 0)
-        if not port or port == self.options.port or not hosting.port_is_free(port):
-            port = hosting.free_port()
-        self._ports[name] = port
-        partial = self._ports_file.with_suffix(".new")
-        partial.write_text(json.dumps(self._ports))
-        partial.replace(self._ports_file)
-        return port
+    def _step(self, line: str) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+        self._say(line)
 
     # Services ----------------------------------------------------------------------------------------------------
 
     def _start_services(self) -> None:
-        described = json.loads((ROOT / "infra" / "topology.json").read_text())
-        ports = {name: self._port(name) for name in FUNCTIONS if name != "dashboard"}
-        ports["dashboard"] = self.options.port
-        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        """Postgres is another program, so the rest is imported and started beside it."""
+        self._step("Starting Postgres and the local Google")
+        with ThreadPoolExecutor(1, "stand-ins") as beside:
+            stand_ins = beside.submit(self._start_stand_ins)
+            database_url = self._use_postgres() if self.options.database_url else self._start_postgres()
+        stand_ins.result()
+        if self._stopping.is_set():
+            raise Stopped
+        self.environment = self._environment(database_url)
+        self._apply_topology()
 
-        self._say("Starting Postgres")
-        database_url = self._use_postgres() if self.options.database_url else self._start_postgres()
-        self._say("Starting the local Google")
+    def _start_stand_ins(self) -> None:
+        from infra.local.firestore.server import FirestoreServer
+        from infra.local.google import GoogleServer
+        from infra.local.google.layout import LayoutError
+        from infra.local.pubsub.server import PubSubServer
+
+        described = _topology()["firestore"]
+        path = self.data.path
+        client_secret = self.data.secret("oauth-client-secret")
         self.google = GoogleServer(
-            self.options.folder,
-            self._data / "google",
+            self._served_folder(),
+            path / "google",
             approve=self.options.approve,
             client_id=CLIENT_ID,
-            client_secret=self._secret("oauth-client-secret"),
-            redirect_uris=[urls["oauth_callback"] + "/callback"],
+            client_secret=client_secret,
+            redirect_uris=[self._url("oauth_callback") + "/callback"],
+            hidden=[path],  # where somebody keeps the data in the folder itself
         )
-        self._run("google", self.google)
-        self.firestore = FirestoreServer(
-            self._data / "firestore",
-            indexes=described["firestore"]["indexes"],
-            ttl=described["firestore"]["ttl"],
-        )
+        try:
+            self._run("google", self.google)
+        except LayoutError as error:
+            raise StackError(f"{str(error).rstrip('.')}. Correct it, or give another --folder.") from error
+        self.firestore = FirestoreServer(path / "firestore", indexes=described["indexes"], ttl=described["ttl"])
         self._run("firestore", self.firestore)
         self.pubsub = PubSubServer(
-            self._data / "pubsub",
+            path / "pubsub",
             project=PROJECT,
             sign=self.google.sign,
             issuer=self.google.settings()["OAUTH_ISSUER"],
-            push_concurrency={"file-streamer": 4, "file-streamer-backfill": 4, "ai-processor": 4, "change-lister": 4},
+            push_concurrency=PUSHES,
             backoff_scale=0.05,
         )
         self._run("pubsub", self.pubsub)
-        vault = SecretManagerServer(self._data / "secrets", project=PROJECT)
+        self._start_vault_and_models()
+        if not self.options.processes:
+            self._load_functions()
+
+    def _start_vault_and_models(self) -> None:
+        from infra.local.ai.documentai import DocumentAiServer
+        from infra.local.ai.vertex import VertexServer
+        from infra.local.secrets import SecretManagerServer
+
+        vault = SecretManagerServer(self.data.path / "secrets", project=PROJECT)
         self._run("secretmanager", vault)
         for name in ("oauth-client-secret", "token-keys"):
             if vault.get(name) is None:
-                vault.put(name, self._secret(name).encode())
-        vertex, documents = VertexServer(self._data / "vertex"), DocumentAiServer(self._data / "documentai")
-        self._run("vertex", vertex)
-        self._run("documentai", documents)
-        self.environment = {
+                vault.put(name, self.data.secret(name).encode())
+        self._run("vertex", VertexServer(self.data.path / "vertex"))
+        self._run("documentai", DocumentAiServer(self.data.path / "documentai"))
+
+    def _served_folder(self) -> Any:
+        if not self.options.drive:
+            return self.options.folder
+        # The Drive is elsewhere; the local Google only signs what Pub/Sub pushes.
+        empty = self.data.path / "google" / "no-drive"
+        empty.mkdir(exist_ok=True)
+        return empty
+
+    def _start_postgres(self) -> str:
+        from infra.local.postgres import PostgresError, PostgresServer
+        from infra.migrate import MigrationError, upgrade
+
+        server = PostgresServer(self.data.path / "postgres")
+        try:
+            server.start(self._ports["postgres"])
+            self._running.insert(0, server)  # it ends last, whoever was started before
+            self._postgres = server
+            upgrade(server.admin_url)
+        except (PostgresError, MigrationError) as error:
+            raise StackError(str(error)) from error
+        return server.url_for("drivestream_app")
+
+    def _use_postgres(self) -> str:
+        from infra.migrate import prepare, upgrade
+
+        try:
+            prepare(self.options.database_url)
+            upgrade(self.options.database_url)
+        except Exception as error:
+            # Anything may be wrong with somebody else's database; the first line of what it says is for the person.
+            said = error.args[0].get("M") if error.args and isinstance(error.args[0], dict) else error
+            raise StackError(f"The database given by --database cannot be used: {said}.") from error
+        return self.options.database_url
+
+    def _run(self, name: str, server: Any) -> None:
+        server.start(self._ports[name])
+        self._running.append(server)
+
+    def _url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._ports[name]}"
+
+    # What the functions are told ----------------------------------------------------------------------------------
+
+    def _environment(self, database_url: str) -> dict[str, str]:
+        from infra.local.google.keys import UNIVERSE
+
+        secret = f"projects/{PROJECT}/secrets/{{}}/versions/latest".format
+        environment = {
             **self.google.settings(),
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "GOOGLE_CLOUD_UNIVERSE_DOMAIN": UNIVERSE,
@@ -178,97 +232,81 @@ class Stack:
             "FIRESTORE_EMULATOR_HOST": self.firestore.url,
             "DATABASE_URL": database_url,
             "DATABASE_CONNECTIONS": "5",
-            "CONNECT_URL": urls["oauth_callback"],
+            "CONNECT_URL": self._url("oauth_callback"),
             "DASHBOARD_URL": self.address,
-            "WEBHOOK_URL": urls["drive_webhook"],
+            "WEBHOOK_URL": self._url("drive_webhook"),
             "OAUTH_CLIENT_ID": CLIENT_ID,
-            "OAUTH_CLIENT_SECRET": f"projects/{PROJECT}/secrets/oauth-client-secret/versions/latest",
-            "TOKEN_KEYS_SECRET": f"projects/{PROJECT}/secrets/token-keys/versions/latest",
+            "OAUTH_CLIENT_SECRET": secret("oauth-client-secret"),
+            "TOKEN_KEYS_SECRET": secret("token-keys"),
             "PUSH_SERVICE_ACCOUNT": PUSHER,
             "PUSH_AUDIENCE": AUDIENCE,
-            "SECRETMANAGER_ENDPOINT": vault.url,
-            "VERTEX_ENDPOINT": vertex.url,
+            "SECRETMANAGER_ENDPOINT": self._url("secretmanager"),
+            "VERTEX_ENDPOINT": self._url("vertex"),
             "VERTEX_LOCATION": "local",
             "EMBEDDING_MODEL": "lexical-hashing-001",
             "EMBEDDING_TEXTS_PER_REQUEST": "100",
-            "DOCUMENTAI_ENDPOINT": documents.url,
+            "DOCUMENTAI_ENDPOINT": self._url("documentai"),
             "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr",
             "LEASE_SECONDS": "15",
             "RETRY_BASE_SECONDS": "0.2",
         }
         if self.options.drive:
-            drive = self.options.drive.rstrip("/")
-            self.environment |= {"DRIVE_ENDPOINT": drive, "OAUTH_TOKEN_URL": drive + "/token"}
-        self.environment |= self.options.environment
+            environment |= {
+                "DRIVE_ENDPOINT": self.options.drive,
+                "OAUTH_TOKEN_URL": self.options.drive + "/token",
+                "OAUTH_REVOKE_URL": self.options.drive + "/revoke",
+            }
+        return environment | dict(self.options.environment)
+
+    def _apply_topology(self) -> None:
+        from infra.local.pubsub import topology
+
         topology.apply(
             self.pubsub.url,
             PROJECT,
-            described,
-            urls,
+            _topology(),
+            {name: self._url(name) for name in FUNCTIONS},
             schema_dir=ROOT / "schemas" / "messages",
             audience=AUDIENCE,
             service_account=PUSHER,
         )
 
-    def _use_postgres(self) -> str:
-        prepare(self.options.database_url)
-        upgrade(self.options.database_url)
-        return self.options.database_url
-
-    def _start_postgres(self) -> str:
-        server = PostgresServer(self._data / "postgres")
-        try:
-            server.start(self._port("postgres"))
-        except PostgresError as error:
-            raise StackError(str(error)) from error
-        self._running.append(server)
-        self._say("Bringing the database up to date")
-        upgrade(server.admin_url)
-        self._logins = server.url_for
-        return server.url_for("drivestream_app")
-
-    def _run(self, name: str, server: _Server) -> None:
-        server.start(self._port(name))
-        self._running.append(server)
-
-    def _secret(self, name: str) -> str:
-        """A secret of this data folder, made once."""
-        path = self._data / "secrets" / f"{name}.made"
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            partial = path.with_suffix(".new")
-            with open(partial, "w", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
-                file.write(Fernet.generate_key().decode())
-            partial.replace(path)
-        return path.read_text()
-
     # Functions ---------------------------------------------------------------------------------------------------
 
+    def _load_functions(self) -> None:
+        loaded = [ThreadedFunction(name, self._ports[name]) for name in FUNCTIONS]
+        for function in loaded:
+            function.load()
+        self.functions = [*loaded]
+
     def _start_functions(self) -> None:
-        self._say("Starting the functions")
-        ports = {**{name: self._ports[name] for name in FUNCTIONS if name != "dashboard"}}
-        ports["dashboard"] = self.options.port
         os.environ.update(self.environment)
-        (self._data / "environment").write_text(
-            "".join(f"{name}={value}\n" for name, value in sorted(self.environment.items()))
-        )
-        (self._data / "environment").chmod(0o600)
+        lines = [f"{name}={value}\n" for name, value in sorted(self.environment.items())]
+        self.data.write_private("environment", "".join(lines))  # for `./dev function`
         if self.options.processes:
-            self.functions = [self._own_process(name, port) for name, port in ports.items()]
-            for function in self.functions:
-                function.start()
-            for function in self.functions:
-                assert isinstance(function, ProcessFunction)
-                function.wait()
-            return
-        self.functions = [ThreadedFunction(name, port) for name, port in ports.items()]
+            self.functions = [self._own_process(name) for name in FUNCTIONS]
         for function in self.functions:
             function.start()
+        for function in self.functions:
+            function.wait()
 
-    def _own_process(self, name: str, port: int) -> ProcessFunction:
+    def _own_process(self, name: str) -> ProcessFunction:
         environment = dict(self.environment)
-        if not self.options.database_url:
+        if self._postgres is not None:
+            from infra.migrate import LOGINS
+
             # This function's roles and no more; the webhook has no login, here as in the cloud.
             login = f"drivestream_{name}"
-            environment["DATABASE_URL"] = self._logins(login) if login in LOGINS else ""
-        return ProcessFunction(name, port, environment, self._data / "logs", self._data / "pids")
+            environment["DATABASE_URL"] = self._postgres.url_for(login) if login in LOGINS else ""
+        return ProcessFunction(name, self._ports[name], environment, self.data.logs, self.data.pids)
+
+
+def _topology() -> Mapping[str, Any]:
+    described: Mapping[str, Any] = json.loads((ROOT / "infra" / "topology.json").read_text())
+    return described
+
+
+def _must_live(thread: threading.Thread) -> bool:
+    """Threads without which a stand-in is dead although this process lives."""
+    name = thread.name
+    return name in ("pubsub-push", "drive-scan", "drive-push") or (name.startswith("http-") and name[5:].isdigit())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ _SCAN_SHARE = 0.1
 
 
 class GoogleServer:
-    """Serves `folder` as a Drive. What it must remember lives in `data`; the folder is only read."""
+    """Serves `folder` as a Drive. What it must remember lives in `data`; the folder is only read, without what is
+    `hidden` in it."""
 
     def __init__(
         self,
@@ -46,9 +47,11 @@ class GoogleServer:
         scan_seconds: float = 0.5,
         access_seconds: float = 3600.0,
         faults: Faults | None = None,
+        hidden: Iterable[Path] = (),
     ) -> None:
         self.folder = folder.resolve()
         self.data = data.resolve()
+        self._hidden = [self.data, *hidden]
         self.faults = faults or Faults()
         self.redirect_uris = [] if redirect_uris is None else redirect_uris
         self._client = Client(client_id, client_secret, self.redirect_uris)
@@ -72,7 +75,7 @@ class GoogleServer:
         self._tokens = Store(self.data / "oauth.sqlite", oauth.SCHEMA)
         self.keys = Keys(self.data, self.faults.now)
         self._push = push.Push(self._store, self.faults)
-        self.index = folder.FolderDrive(self.folder, self._store, self.faults.now, self._push.wake, [self.data])
+        self.index = folder.FolderDrive(self.folder, self._store, self.faults.now, self._push.wake, self._hidden)
         self.index.scan()
         self._server = HttpServer(self._app(), port)
         self._server.start()

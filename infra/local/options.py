@@ -1,0 +1,122 @@
+"""The command line of `./dev local`. What is wrong with it is said in one sentence, before anything is started."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+SAMPLE = Path(__file__).parent / "sample_drive"
+SWEEP_SECONDS = 60.0
+# A Drive elsewhere may have no way to push to this machine, so it is asked more often.
+OUTSIDE_SWEEP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person asked for."""
+
+    folder: Path = SAMPLE
+    port: int = 8080
+    data: Path = Path("data")
+    approve: bool = False  # give consent without a browser
+    once: bool = False
+    json: bool = False
+    drive: str = ""
+    token: str = ""
+    processes: bool = False
+    database_url: str = ""
+    sweep_seconds: float = SWEEP_SECONDS  # 0: never
+    environment: Mapping[str, str] = field(default_factory=dict)  # settings of the functions, over the local ones
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without a page of usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        self.exit(2, f"{self.prog}: {message.rstrip('.')}. See '{self.prog} --help'.\n")
+
+
+def options_of(arguments: Sequence[str]) -> Options:
+    """The command line, checked. A wrong word ends the program with one sentence."""
+    parser = _parser()
+    said = parser.parse_args(arguments)
+    if said.folder is not None and said.drive:
+        parser.error("choose --folder or --drive, not both")
+    if bool(said.drive) != bool(said.token):
+        parser.error("--drive URL and --token T go together")
+    if said.drive and not _is_address(said.drive):
+        parser.error(f"--drive takes an address such as http://127.0.0.1:9000, not {said.drive!r}")
+    if not 1 <= said.port <= 65535:
+        parser.error(f"--port takes a number from 1 to 65535, not {said.port}")
+    if said.sweep is not None and said.sweep < 0:
+        parser.error("--sweep takes seconds, or 0 for never")
+    if said.database and not said.database.startswith(("postgresql://", "postgres://")):
+        parser.error("--database takes an address such as postgresql://user:password@host:5432/name")
+    if said.folder is not None and (fault := _why_unreadable(said.folder)):
+        parser.error(fault)
+    if said.data.exists() and not said.data.is_dir():
+        parser.error(f"--data takes a folder, and {said.data} is a file")
+    sweep = said.sweep if said.sweep is not None else OUTSIDE_SWEEP_SECONDS if said.drive else SWEEP_SECONDS
+    return Options(
+        folder=(said.folder or SAMPLE).absolute(),
+        port=said.port,
+        data=said.data.absolute(),
+        approve=said.yes,
+        once=said.once,
+        json=said.json,
+        drive=said.drive.rstrip("/"),
+        token=said.token,
+        processes=said.processes,
+        database_url=said.database,
+        sweep_seconds=sweep,
+    )
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="./dev local",
+        description="Reads a folder (or a Drive) as a Google Drive, with all seven functions, on this machine only.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--folder", type=Path, help="the folder to read as a Drive (default: the sample Drive)")
+    parser.add_argument("--port", type=int, default=8080, help="the dashboard's port (default: 8080)")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where everything is kept (default: ./data)")
+    parser.add_argument("--once", action="store_true", help="sync, wait until all is quiet, print a summary, and end")
+    parser.add_argument("--yes", action="store_true", help="give consent without a browser")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on the last line")
+    parser.add_argument("--drive", default="", metavar="URL", help="another Drive v3 server instead of a folder")
+    parser.add_argument("--token", default="", metavar="T", help="the refresh token for --drive")
+    parser.add_argument("--processes", action="store_true", help="a process for each function, as deployed")
+    parser.add_argument("--database", default="", metavar="URL", help="another Postgres (as an administrator)")
+    parser.add_argument(
+        "--sweep",
+        type=float,
+        metavar="SECONDS",
+        help=f"how often to look for changes that no notification announced (default: {SWEEP_SECONDS:.0f}, with "
+        f"--drive {OUTSIDE_SWEEP_SECONDS:.0f}; 0: never)",
+    )
+    return parser
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _why_unreadable(folder: Path) -> str:
+    if not folder.exists():
+        return f"there is no folder {str(folder)!r}; give --folder an existing one"
+    if not folder.is_dir():
+        return f"--folder takes a folder, and {str(folder)!r} is a file"
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return f"the folder {str(folder)!r} may not be read by you; change its permissions, or give another one"
+    return ""
