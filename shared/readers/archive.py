@@ -1,17 +1,20 @@
 """Containers made of a zip and XML, read with every bound counted and nothing extracted.
 
-Order of defence: the directory's declared size, each entry's method and encryption, inflation counted as it happens
-(in all, and against the packed size), XML without a DTD, its depth, and the size of one unfinished tag.
+Order of defence: the directory's size and entries, each entry's method and encryption, inflation counted as it happens
+(in all, and against the packed size), XML without a DTD, its depth, its names, the size of one unfinished tag, and the
+processor's time from one piece of text to the next.
 """
 
 from __future__ import annotations
 
 import io
 import struct
+import time
 import xml.parsers.expat as expat
 import zipfile
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Generic, TypeVar
 
 from shared.domain.errors import Skipped
@@ -19,8 +22,11 @@ from shared.readers.limits import KIB, MIB, Limits, amount
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError, RuntimeError)
 _FEED = 64 * KIB
-_TAG = 8 * MIB  # an unfinished tag that is longer is an attack, not a document
-_DIRECTORY = 16 * MIB
+_TAG = MIB  # an unfinished tag that is longer is an attack, not a document; of attributes alone it takes 45 MiB
+_NAMES = 10_000  # different ones, which the parser keeps ...
+_NAME_CHARACTERS = MIB  # ... and their characters
+_DIRECTORY = 4 * MIB
+_ENTRY = b"PK\x01\x02"
 
 T = TypeVar("T")
 
@@ -28,6 +34,11 @@ T = TypeVar("T")
 def broken(what: str) -> Skipped:
     """The reason for a file that is not what it says, or only a piece of it."""
     return Skipped(f"The file is damaged or incomplete: {what}.", code="broken")
+
+
+def too_many_parts(bound: int) -> Skipped:
+    """The reason for a container of which even the table of contents is too much."""
+    return Skipped(f"The file holds more than {bound:,} parts, the bound for one file.", code="too_many_parts")
 
 
 def too_deep(bound: int) -> Skipped:
@@ -39,12 +50,13 @@ class Archive:
     """A zip, entry by entry. Close it when done; it closes the file it was given."""
 
     def __init__(self, file: io.RawIOBase, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._inflated = 0
-        self._file = io.BufferedReader(file, _FEED)
+        self._size = file.seek(0, io.SEEK_END)  # no entry is larger, whatever it says
+        self._file = _Counted(file, limits)
         try:
-            self._check_directory()
             self._zip = zipfile.ZipFile(self._file)
+            self._file.all_read = True
         except _BROKEN as fault:
             self._file.close()
             raise broken("its table of contents cannot be read") from fault
@@ -80,14 +92,14 @@ class Archive:
 
     def inflated(self, more: int, entry: int, packed: int) -> None:
         """Count bytes that came out of an entry; beyond a bound, `Skipped`."""
-        limits = self._limits
+        limits = self.limits
         self._inflated += more
         if self._inflated > limits.inflated_bytes:
             raise Skipped(
                 f"The file unpacks to more than {amount(limits.inflated_bytes)}, the bound for one file.",
                 code="inflates_too_much",
             )
-        if entry > limits.ratio_from and entry > limits.ratio * max(packed, 1):
+        if entry > limits.ratio_from and entry > limits.ratio * max(min(packed, self._size), 1):
             raise Skipped(
                 f"A part of the file unpacks to more than {limits.ratio} times its size, as only a zip bomb does.",
                 code="zip_bomb",
@@ -98,7 +110,7 @@ class Archive:
         pieces, size = [], 0
         for piece in self.feed(name):
             size += len(piece)
-            if size > min(self._limits.held_bytes, 16 * MIB):
+            if size > min(self.limits.held_bytes, 16 * MIB):
                 raise Skipped(f"The part {name[:100]} of the file is too large to be held.", code="part_too_large")
             pieces.append(piece)
         return b"".join(pieces)
@@ -115,30 +127,40 @@ class Archive:
 
     def xml(self, name: str, handler: Handler[T]) -> Iterator[T]:
         """Parse an entry and give what the handler puts out, as it comes."""
-        return parse(self.feed(name), handler, self._limits, name)
+        return parse(self.feed(name), handler, self.limits, name)
 
-    def _check_directory(self) -> None:
-        """Refuse a huge directory before zipfile loads it whole."""
-        end = self._file.seek(0, io.SEEK_END)
-        self._file.seek(max(0, end - 66_000))
-        tail = self._file.read(66_000)
-        at = tail.rfind(b"PK\x05\x06")
-        if at < 0 or len(tail) < at + 22:
-            raise zipfile.BadZipFile
-        entries, size = struct.unpack_from("<10xHL", tail, at)
-        if entries == 0xFFFF or size == 0xFFFFFFFF:
-            wide = tail.rfind(b"PK\x06\x06", 0, at)
-            if wide < 0:
-                raise zipfile.BadZipFile
-            entries, size = struct.unpack_from("<32xQQ", tail, wide)
-        if entries > self._limits.parts or size > _DIRECTORY:
-            raise Skipped(
-                f"The file holds more than {self._limits.parts:,} parts, the bound for one file.", code="too_many_parts"
-            )
+
+class _Counted(io.BufferedReader):
+    """The file as zipfile reads it. zipfile holds the whole table of contents, whatever its size and its entries."""
+
+    def __init__(self, file: io.RawIOBase, limits: Limits) -> None:
+        super().__init__(file, _FEED)
+        self._parts = limits.parts
+        self.all_read = False  # the table of contents, that is
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError) as fault:
+            if whence == io.SEEK_END:  # before the beginning: zipfile looks there for what a small file lacks
+                raise OSError(str(fault)) from fault
+            raise ValueError(str(fault)) from fault  # nonsense in the table of contents
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.all_read:
+            return super().read(size)
+        if size is None or size < 0:
+            size = _DIRECTORY  # the file's end, which zipfile looks for its beginning in
+        piece = b"" if size > _DIRECTORY else super().read(size)
+        if size > _DIRECTORY or piece.count(_ENTRY) > self._parts:
+            raise too_many_parts(self._parts)
+        return piece
 
 
 class Handler(Generic[T]):
     """Hears the elements of an XML part, without their prefixes, and puts what it makes of them in `out`."""
+
+    doctype = False  # whether a DOCTYPE may stand there; one that declares anything never may
 
     def __init__(self) -> None:
         self.out: list[T] = []
@@ -154,49 +176,89 @@ class Handler(Generic[T]):
 
 
 def parse(pieces: Iterator[bytes], handler: Handler[T], limits: Limits, name: str = "") -> Iterator[T]:
-    """Feed XML to a handler. No DTD, so no entities; bounded depth; bounded tags."""
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.buffer_size = _FEED
-    depth = 0
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > limits.xml_depth:
-            raise too_deep(limits.xml_depth)
-        handler.start(tag[tag.find(":") + 1 :], attributes)
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        handler.end(tag[tag.find(":") + 1 :])
-
-    def doctype(*_: object) -> None:
-        raise Skipped("The document declares its own XML entities (a DTD), which is not safe to read.", code="dtd")
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = handler.text
-    parser.StartDoctypeDeclHandler = doctype
-    fed = 0
+    """Feed XML to a handler. No DTD, so no entities; bounded depth, names, tags, and time without a result."""
+    xml = _Xml(handler, limits)
+    began = time.thread_time()
     try:
         for piece in pieces:
-            fed += len(piece)
-            parser.Parse(piece, False)
-            if fed - parser.CurrentByteIndex > _TAG:
-                raise Skipped(f"The document has a tag of more than {amount(_TAG)}.", code="tag_too_long")
+            xml.feed(piece)
             if handler.out:
                 yield from handler.out
                 handler.out.clear()
-        parser.Parse(b"", True)
+                began = time.thread_time()
+            elif time.thread_time() - began > limits.step_seconds:
+                raise Skipped(
+                    f"The document needs more than {limits.step_seconds:g} seconds for one step, the bound for safe "
+                    "reading.",
+                    code="too_heavy",
+                )
+        xml.feed(b"", final=True)
     except expat.ExpatError as fault:
-        # What stands before the damage has been read; give it, so that a useful beginning is kept.
-        yield from handler.out
-        handler.out.clear()
         raise broken(f"its part {name[:100]} is not well-formed XML") from fault
     yield from handler.out
     handler.out.clear()
+
+
+class _Xml:
+    """Expat within bounds.
+
+    It looks at an unfinished tag again with every piece, and keeps every name it has seen. So the pieces of a long
+    tag are collected until they double it, and names are counted: pyexpat has each of them in `intern`.
+    """
+
+    def __init__(self, handler: Handler[T], limits: Limits) -> None:
+        self._parser = parser = expat.ParserCreate(intern={})
+        self._waiting = bytearray()
+        self._fed = self._unfinished = self._names = self._name_characters = 0
+        parser.buffer_text = True
+        parser.buffer_size = _FEED
+        depth = 0
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            nonlocal depth
+            depth += 1
+            if depth > limits.xml_depth:
+                raise too_deep(limits.xml_depth)
+            handler.start(tag[tag.find(":") + 1 :], attributes)
+
+        def end(tag: str) -> None:
+            nonlocal depth
+            depth -= 1
+            handler.end(tag[tag.find(":") + 1 :])
+
+        def doctype(_name: str, _system: str | None, _public: str | None, has_own: int) -> None:
+            if has_own or not handler.doctype:
+                raise Skipped(
+                    "The document declares its own XML entities (a DTD), which is not safe to read.", code="dtd"
+                )
+
+        parser.StartElementHandler = start
+        parser.EndElementHandler = end
+        parser.CharacterDataHandler = handler.text
+        parser.StartDoctypeDeclHandler = doctype
+
+    def feed(self, piece: bytes, *, final: bool = False) -> None:
+        """Parse a piece, or keep it until it is worth looking at a long tag again."""
+        if self._waiting or self._unfinished > _FEED:
+            self._waiting += piece
+            piece = bytes(self._waiting)
+            if self._unfinished + len(piece) > _TAG:
+                raise Skipped(f"The document has a tag of more than {amount(_TAG)}.", code="tag_too_long")
+            if len(piece) < self._unfinished and not final:
+                return
+            self._waiting = bytearray()
+        self._fed += len(piece)
+        self._parser.Parse(piece, final)
+        self._unfinished = self._fed - max(self._parser.CurrentByteIndex, 0)
+        self._count_names()
+
+    def _count_names(self) -> None:
+        names = self._parser.intern
+        if len(names) > self._names:
+            self._name_characters += sum(map(len, islice(names, self._names, None)))
+            self._names = len(names)
+        if self._names > _NAMES or self._name_characters > _NAME_CHARACTERS:
+            raise Skipped("The document has more names of elements than any real one.", code="too_many_names")
 
 
 class Relations(Handler[tuple[str, str, str]]):
@@ -216,9 +278,11 @@ def relations(archive: Archive, part: str) -> list[tuple[str, str, str]]:
         return []
     found = []
     for identity, kind, target in archive.xml(rels, Relations()):
-        path = _resolved(folder, target)
+        path = resolved(folder, target)
         if path in archive.names:
             found.append((identity, kind, path))
+        if len(found) > archive.limits.parts:
+            raise too_many_parts(archive.limits.parts)
     return found
 
 
@@ -230,7 +294,8 @@ def main_part(archive: Archive) -> str:
     raise broken("it does not say where its text begins")
 
 
-def _resolved(folder: str, target: str) -> str:
+def resolved(folder: str, target: str) -> str:
+    """The full name of the part that a part in `folder` calls `target`."""
     steps = [] if target.startswith("/") else [step for step in folder.split("/") if step]
     for step in target.split("/"):
         if step == "..":

@@ -91,6 +91,8 @@ class Flow:
         self.begun = False
 
     def add(self, text: str) -> None:
+        if not text:  # a million of them would be a list of a million
+            return
         self._pieces.append(text)
         self._size += len(text)
         if self._size > LONG:

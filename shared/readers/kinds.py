@@ -36,7 +36,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xf3", "audio"),
     (0, b"OggS", "audio"),
     (0, b"fLaC", "audio"),
-    (0, b"\x1f\x8b\x08", "archive"),
+    (0, b"\x1f\x8b\x08", "gzip"),
     (0, b"BZh", "archive"),
     (0, b"\xfd7zXZ\x00", "archive"),
     (0, b"7z\xbc\xaf\x27\x1c", "archive"),
@@ -73,7 +73,10 @@ _MIMETYPES = {
     b"application/vnd.oasis.opendocument": "odf",
     b"application/epub+zip": "epub",
 }
-_HTML = re.compile(rb"\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+# Atomic groups: without them, many comments could be taken apart in more ways than there is time for.
+_HTML = re.compile(
+    rb"\s*+(?>(?><!--.{0,2000}?-->)\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
 _CONTROL = bytes(sorted({*range(32)} - {*b"\t\n\r\f\b\x1b"}))
 _MUCH = 0.04  # of the beginning: more control characters than this is no text; noise has a tenth
 

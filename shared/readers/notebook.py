@@ -13,6 +13,8 @@ from shared.readers.limits import Limits
 from shared.readers.source import Source
 from shared.readers.text import read_plain
 
+_VALUES = 500_000  # each may take 60 bytes when parsed
+
 Told = tuple[str, Locator]
 
 
@@ -25,6 +27,8 @@ def read_notebook(source: Source, limits: Limits, after: State) -> Iterator[Part
         content += window
         if len(content) > limits.notebook_bytes:
             return read_plain(source, limits, after)
+    if sum(map(content.count, (b",", b"[", b"{"))) > _VALUES:
+        return read_plain(source, limits, after)
     try:
         cells = json.loads(content)["cells"]
     except (ValueError, KeyError, TypeError, RecursionError) as fault:

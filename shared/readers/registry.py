@@ -15,7 +15,7 @@ from shared.readers.limits import Limits, amount
 from shared.readers.source import Opened, Source
 
 # No beginning of such a file is worth keeping.
-_HOSTILE = {"zip_bomb", "dtd", "too_deep", "tag_too_long"}
+_HOSTILE = {"zip_bomb", "dtd", "too_deep", "tag_too_long", "too_many_names"}
 BY_KIND = {row.kind: row for row in FORMATS}
 _BY_EXTENSION = {extension: row for row in FORMATS for extension in row.extensions.split()}
 _BY_TYPE = {mime_type: row for row in FORMATS for mime_type in row.mime_types.split()}

@@ -12,6 +12,7 @@ import html
 import re
 import zipfile
 import zlib
+from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -19,18 +20,22 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import pairwise
+from itertools import islice
 from typing import Any
 
 from shared.domain.errors import Skipped
 from shared.domain.parts import Locator, Part, State
 from shared.readers.archive import Archive, Handler, broken, main_part, relations
 from shared.readers.gather import LONG, clean, gather, numbered
-from shared.readers.limits import KIB, MIB, Limits
+from shared.readers.limits import GIB, KIB, MIB, Limits, amount
 from shared.readers.source import Source
 
-_PACKED = 16 * KIB  # packed bytes at a time: zlib can make 16 MiB of them at most
-_KEPT = 8  # unpacked stretches of strings that are kept
+_PACKED = 4 * KIB  # packed bytes at a time: zlib can make 4 MiB of them at most
+_CHECKPOINTS = 256  # each holds 40 KiB of zlib's; when there are more, every other one goes
+_STRINGS = GIB  # of all shared strings, unpacked
+_KEPT = 12 * MIB  # of unpacked stretches
+_TEXT = MIB  # of one cell; Excel takes 32,767 characters
+_STYLES = 65_536
 _GAP = 16  # empty cells that are shown as such; a wider gap is shown as this
 
 Told = tuple[str, Locator]
@@ -43,12 +48,12 @@ def read_xlsx(source: Source, limits: Limits, after: State) -> Iterator[Part]:
         related = relations(archive, book)
         paths = {identity: path for identity, kind, path in related if kind == "worksheet"}
         workbook = Workbook()
-        sheets = [(name, paths[identity]) for name, identity in archive.xml(book, workbook) if identity in paths]
+        sheets = {paths[identity]: name for name, identity in archive.xml(book, workbook) if identity in paths}
         kinds = {kind: path for _, kind, path in related}
         strings = Strings(archive, kinds["sharedStrings"]) if "sharedStrings" in kinds else None
-        dates = list(archive.xml(kinds["styles"], Styles())) if "styles" in kinds else []
+        dates = list(islice(archive.xml(kinds["styles"], Styles()), _STYLES)) if "styles" in kinds else []
         sections: list[Callable[[], Iterator[Told]]] = [
-            partial(_sheet, archive, path, name, strings, dates, workbook.epoch) for name, path in sheets
+            partial(_sheet, archive, path, name, strings, dates, workbook.epoch) for path, name in sheets.items()
         ]
         yield from gather(numbered(sections, after), after)
 
@@ -82,7 +87,7 @@ class Styles(Handler[str]):
         self._in_cells = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "numFmt":
+        if name == "numFmt" and len(self._formats) < _STYLES:
             self._formats[attributes.get("numFmtId", "")] = _date_kind(attributes.get("formatCode", ""))
         elif name == "cellXfs":
             self._in_cells = True
@@ -113,11 +118,12 @@ class Cells(Handler[Told]):
         self._size = 0
         self._cell: dict[str, str] = {}
         self._value: list[str] = []
+        self._value_size = 0
         self._hears = self._silent = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "c":
-            self._cell, self._value = attributes, []
+            self._cell, self._value, self._value_size = attributes, [], 0
         elif name in ("v", "t"):
             self._hears = not self._silent
         elif name == "row":
@@ -130,6 +136,9 @@ class Cells(Handler[Told]):
     def text(self, text: str) -> None:
         if self._hears:
             self._value.append(text)
+            self._value_size += len(text)
+            if self._value_size > _TEXT:
+                raise _too_large()
 
     def end(self, name: str) -> None:
         if name in ("v", "t"):
@@ -202,6 +211,10 @@ def _date(value: str, kind: str, epoch: datetime) -> str:
     return moment.time().isoformat() if kind == "time" and moment.date() == epoch.date() else moment.isoformat(" ")
 
 
+def _too_large() -> Skipped:
+    return Skipped(f"The workbook has a text of more than {amount(_TEXT)} in one cell.", code="part_too_large")
+
+
 @dataclass(frozen=True, slots=True)
 class _Checkpoint:
     first: int  # the number of the first string that begins behind this point
@@ -210,9 +223,25 @@ class _Checkpoint:
     carry: bytes  # unpacked before it, and not yet looked at
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Some strings as they stand in the file, and where each begins."""
+
+    content: bytes
+    starts: array[int]
+
+    def __getitem__(self, number: int) -> str:
+        return _words(self.content[self.starts[number] : self.starts[number + 1]])
+
+    @property
+    def size(self) -> int:
+        return len(self.content) + self.starts.itemsize * len(self.starts)
+
+
 _ITEM = re.compile(rb"<(?:[\w.-]+:)?si(?=[\s/>])")
-_WORDS = re.compile(rb"<(?:[\w.-]+:)?t(?:\s[^>]*)?(?<!/)>(.*?)</(?:[\w.-]+:)?t\s*>", re.DOTALL)
-_SPOKEN = re.compile(rb"<(?:[\w.-]+:)?rPh[\s>].*?</(?:[\w.-]+:)?rPh\s*>", re.DOTALL)
+_ONE = re.compile(rb"<si><t(?: xml:space=\"preserve\")?>([^<]*)</t></si>\s*")
+# Every tag and the text behind it is looked at once, whatever is missing.
+_WORDS = re.compile(rb"<(/?)(?:[\w.-]+:)?(t|rPh)(|\s[^<>]*)>([^<]*)")
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
@@ -224,10 +253,9 @@ class Strings:
         self._file, self._start, self._entry = archive.packed(path)
         if self._entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise broken("its words are packed in a way that such documents never are")
-        self._spacing = max(MIB, archive.size(path) // 256)
-        self._kept: OrderedDict[int, list[str]] = OrderedDict()
+        self._kept: OrderedDict[int, _Stretch] = OrderedDict()
         self._visits = 0
-        self._checkpoints = list(self._survey())
+        self._checkpoints = self._survey()
         self._firsts = [checkpoint.first for checkpoint in self._checkpoints]
 
     def __getitem__(self, number: int) -> str:
@@ -236,52 +264,72 @@ class Strings:
         stretch = self._kept.get(place)
         if stretch is None:
             stretch = self._kept[place] = self._unpacked(place)
-            if len(self._kept) > _KEPT:
+            while len(self._kept) > 1 and sum(kept.size for kept in self._kept.values()) > _KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(place)
         offset = number - self._firsts[place]
-        return stretch[offset] if offset < len(stretch) else ""
+        return stretch[offset] if offset + 1 < len(stretch.starts) else ""
 
-    def _survey(self) -> Iterator[_Checkpoint]:
+    def _survey(self) -> list[_Checkpoint]:
         count = unpacked = marked = 0
-        carry = b""
+        carry, spacing = b"", MIB
         state = self._fresh()
-        yield _Checkpoint(0, 0, self._fresh(), b"")
+        found = [_Checkpoint(0, 0, self._fresh(), b"")]
         for packed, piece in self._pieces(0, state):
             unpacked += len(piece)
             self._archive.inflated(len(piece), unpacked, self._entry.compress_size)
+            if unpacked > _STRINGS:
+                raise Skipped(
+                    f"The texts of the workbook are more than {amount(_STRINGS)}, the bound.", code="too_heavy"
+                )
             if b"encoding=" in piece[:100] and not unpacked > len(piece) and b"utf-8" not in piece[:100].lower():
                 raise broken("its words are not in UTF-8")
             stretch = carry + piece
             cut = max(stretch.rfind(b"<"), 0)  # a tag that begins before the last "<" is whole
-            count += len(_ITEM.findall(stretch, 0, cut))
+            count += sum(1 for _ in _ITEM.finditer(stretch, 0, cut))
             carry = stretch[cut:]
-            if len(carry) > 8 * MIB:
-                raise Skipped("The workbook has a text of more than 8 MB in one cell.", code="part_too_large")
-            if unpacked - marked > self._spacing:
+            if len(carry) > _TEXT:
+                raise _too_large()
+            if unpacked - marked > spacing:
                 marked = unpacked
-                yield _Checkpoint(count, packed, state.copy() if state else None, carry)
+                found.append(_Checkpoint(count, packed, state.copy() if state else None, carry))
+                if len(found) > _CHECKPOINTS:
+                    del found[1::2]
+                    spacing *= 2
+        return found
 
-    def _unpacked(self, place: int) -> list[str]:
+    def _unpacked(self, place: int) -> _Stretch:
         self._visits += 1
         if self._visits > 4 * len(self._checkpoints) + 64:
             raise Skipped(
                 "The workbook uses its texts in an order that cannot be followed with bounded memory.", code="too_heavy"
             )
         checkpoint = self._checkpoints[place]
-        last = self._firsts[place + 1] - checkpoint.first if place + 1 < len(self._firsts) else -1
-        stretch = bytearray(checkpoint.carry)
+        behind = self._checkpoints[place + 1] if place + 1 < len(self._checkpoints) else None
+        content = bytearray(checkpoint.carry)
         state = checkpoint.state.copy() if checkpoint.state else None
-        for _, piece in self._pieces(checkpoint.packed, state):
-            stretch += piece
-            if last >= 0 and len(stretch) > self._spacing and len(_ITEM.findall(stretch)) > last:
+        over = 0
+        for packed, piece in self._pieces(checkpoint.packed, state):
+            content += piece
+            if behind and packed >= behind.packed:  # the last string may end behind the next checkpoint
+                over += len(piece)
+                starts = self._starts(content, behind.first - checkpoint.first)
+                if len(starts) > behind.first - checkpoint.first:
+                    return _Stretch(bytes(content), starts)
+                if over > _TEXT + 4 * MIB:
+                    raise _too_large()
+        starts = self._starts(content, -1)
+        starts.append(len(content))
+        return _Stretch(bytes(content), starts)
+
+    def _starts(self, content: bytearray, most: int) -> array[int]:
+        """Where the strings begin: all of them, or the first `most` and the one behind them."""
+        found = array("I")
+        for item in _ITEM.finditer(content):
+            found.append(item.start())
+            if len(found) == most + 1:
                 break
-        starts = [found.start() for found in _ITEM.finditer(stretch)]
-        starts.append(len(stretch))
-        if last >= 0:
-            del starts[last + 1 :]
-        content = bytes(stretch)
-        return [_words(content[start:end]) for start, end in pairwise(starts)]
+        return found
 
     def _pieces(self, packed: int, state: Any) -> Iterator[tuple[int, bytes]]:
         """Unpacked pieces from a packed offset on, each with the offset behind it."""
@@ -301,11 +349,21 @@ class Strings:
 
 
 def _words(item: bytes) -> str:
-    if b"rPh" in item:
-        item = _SPOKEN.sub(b"", item)
-    text = b"".join(_WORDS.findall(item)).decode("utf-8", "replace")
+    one = _ONE.fullmatch(item)
+    text = (one[1] if one else b"".join(_runs(item))).decode("utf-8", "replace")
     if "&" in text:
         text = html.unescape(text)
     if "_x" in text:
         text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     return " ".join(text.splitlines()) if "\n" in text or "\r" in text else text
+
+
+def _runs(item: bytes) -> Iterator[bytes]:
+    spoken = False  # how a word is spoken is not a word
+    for found in _WORDS.finditer(item):
+        closing, name, more, text = found.groups()
+        opening = not closing and not more.endswith(b"/")
+        if name == b"rPh":
+            spoken = opening
+        elif opening and not spoken:
+            yield text

@@ -20,9 +20,9 @@ def read_pptx(source: Source, limits: Limits, after: State) -> Iterator[Part]:
     with closing(Archive(source.seekable(), limits)) as archive:
         deck = main_part(archive)
         slides = {identity: path for identity, kind, path in relations(archive, deck) if kind == "slide"}
-        order = [identity for identity in archive.xml(deck, Order()) if identity in slides]
+        order = dict.fromkeys(slides[identity] for identity in archive.xml(deck, Order()) if identity in slides)
         sections: list[Callable[[], Iterator[Told]]] = [
-            partial(_slide, archive, slides[identity], number) for number, identity in enumerate(order, 1)
+            partial(_slide, archive, path, number) for number, path in enumerate(order, 1)
         ]
         yield from gather(numbered(sections, after), after)
 

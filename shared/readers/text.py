@@ -202,7 +202,9 @@ _MARKS = re.compile(
     re.MULTILINE,
 )
 _SIGNS = ("# ", "#\t", "```", "~~~", "===", "---")  # without one of them no line is a mark
-_DECOR = re.compile(r"\{#[^}]*\}\s*$|\s#+\s*$|[*`]|\\(?=\W)|!?\[(?=[^\]]*\]\()|(?<=\])\([^)]*\)|\](?=\()")
+_DECOR = re.compile(
+    r"\{#[^{}]{0,200}\}\s*$|\s#+\s*$|[*`]|\\(?=\W)|!?\[(?=[^\[\]]{0,500}\]\()|(?<=\])\([^)]{0,500}\)|\](?=\()"
+)
 _BEYOND = 4096  # characters behind a part that tell whether its last line is a heading
 _TITLE = 200  # characters of a heading that a locator keeps
 

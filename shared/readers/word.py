@@ -14,6 +14,7 @@ from shared.readers.limits import Limits
 from shared.readers.source import Source
 
 _TITLE = 200
+_STYLES = 10_000
 _BESIDE = ("footnotes", "endnotes", "comments", "header", "footer")  # in this order behind the body
 _SILENT = {"Fallback", "del", "moveFrom", "instrText", "delText"}  # said twice, deleted, or no words
 
@@ -31,9 +32,8 @@ def read_docx(source: Source, limits: Limits, after: State) -> Iterator[Part]:
                 levels.update(archive.xml(path, Styles()))
         sections: list[Callable[[], Iterator[Told]]] = [lambda: archive.xml(body, Words(levels))]
         for beside in _BESIDE:
-            for _, kind, path in sorted(related, key=lambda relation: relation[2]):
-                if kind == beside:
-                    sections.append(partial(_beside, archive, path, beside))
+            paths = {path for _, kind, path in related if kind == beside}
+            sections += [partial(_beside, archive, path, beside) for path in sorted(paths)]
         yield from gather(numbered(sections, after), after)
 
 
@@ -70,7 +70,7 @@ class Styles(Handler[tuple[str, int]]):
     def end(self, name: str) -> None:
         if name == "style":
             level = self._level if self._level >= 0 else self._known.get(self._base, -1)
-            if level >= 0 and self._id:
+            if level >= 0 and self._id and len(self._known) < _STYLES:
                 self._known[self._id] = level
                 self.out.append((self._id, level))
 
