@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.domain.parts import Part, State
+from shared.readers.gunzip import read_gzip
 from shared.readers.limits import Limits
 from shared.readers.markup import read_html
 from shared.readers.notebook import read_notebook
@@ -19,6 +20,7 @@ from shared.readers.slides import read_pptx
 from shared.readers.source import Source
 from shared.readers.table import read_table
 from shared.readers.text import read_markdown, read_plain
+from shared.readers.unzip import read_zip
 from shared.readers.word import read_docx
 
 Reader = Callable[[Source, Limits, State], Iterator[Part]]
@@ -257,19 +259,33 @@ FORMATS: tuple[Format, ...] = (
         "A video: it holds pictures and sound, no text.",
         "video",
     ),
-    _no(
+    Format(
         "zip",
         "ZIP archive",
         "zip",
         "application/zip application/x-zip-compressed",
-        "A ZIP archive: the files in it are not read yet.",
-        "archive",
+        "seek",
+        read_zip,
+        "name of the file in it, and the place in that",
+        "10,000 files, unpacked bytes, ratio, one level",
+        "File by file, each read as what it is; archives within it are only named.",
+    ),
+    Format(
+        "gzip",
+        "Packed file",
+        "gz tgz",
+        "application/gzip application/x-gzip",
+        "stream",
+        read_gzip,
+        "name of the file in it, and the place in that",
+        "unpacked bytes, ratio, one level",
+        "Unpacked as it streams, and read as what it is.",
     ),
     _no(
         "archive",
         "Archive",
-        "gz tgz bz2 xz 7z rar zst tar lz4",
-        "application/gzip application/x-tar application/x-7z-compressed application/vnd.rar",
+        "bz2 xz 7z rar zst tar lz4",
+        "application/x-tar application/x-7z-compressed application/vnd.rar",
         "A packed archive: the files in it are not read.",
         "archive",
     ),
