@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import re
 import time
@@ -156,6 +157,7 @@ def _answer(request: flask.Request, story: Callable[[Delivery], None], verify: V
         story(delivery)
     except BadRequest as refusal:
         log.event("refused", "WARNING", code=refusal.code, reason=refusal.reason, status=refusal.status)
+        request.stream = io.BytesIO()  # the framework reads every body to its end; what is refused is not worth it
         return refusal.reason, refusal.status
     except (Rejected, Superseded) as outcome:
         log.event("ended", code=outcome.code, reason=outcome.reason, seconds=_since(started))

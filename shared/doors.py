@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import io
 import time
 from collections.abc import Callable
 from functools import wraps
 
 import flask
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared import log
 from shared.config import settings
@@ -49,8 +51,7 @@ def door(story: Callable[[flask.Request], flask.Response]) -> Callable[[flask.Re
         started = time.monotonic()
         log.bind(function=story.__name__, **log.trace_fields(request.headers, settings().google_cloud_project))
         try:
-            if (request.content_length or 0) > LARGEST_BODY:
-                raise BadRequest("The request is too large.", status=413)
+            _read_body(request)
             answer = story(request)
         except BadRequest as refusal:
             log.event("refused", "WARNING", code=refusal.code, reason=refusal.reason, status=refusal.status)
@@ -71,6 +72,18 @@ def door(story: Callable[[flask.Request], flask.Response]) -> Callable[[flask.Re
         return answer
 
     return function
+
+
+def _read_body(request: flask.Request) -> None:
+    """Read the body into memory, if it is small. One that comes in pieces does not say its length, and is cut there."""
+    request.max_content_length = LARGEST_BODY
+    try:
+        small = len(request.get_data()) < LARGEST_BODY
+    except RequestEntityTooLarge:
+        small = False
+    if not small:
+        request.stream = io.BytesIO()  # the framework would read it to its end, however long it is
+        raise BadRequest("The request is too large.", status=413)
 
 
 def refuse(request: flask.Request, error: DrivestreamError, status: int) -> flask.Response:

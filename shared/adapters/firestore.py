@@ -31,6 +31,7 @@ T = TypeVar("T")
 _clients: dict[str, Client] = {}
 _lock = threading.Lock()
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_DOOR_SECONDS = 8.0
 
 
 class NotConnected(Rejected):
@@ -58,6 +59,14 @@ def _translated() -> Iterator[None]:
         raise NotConnected("The connection is gone.") from error
     except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
         raise Unavailable(f"Firestore does not answer: {type(error).__name__}.") from error
+
+
+def _briefly() -> dict[str, Any]:
+    """How long a door waits for Firestore: the library would keep a person, or Drive, waiting for five minutes."""
+    from google.api_core.retry import Retry, if_exception_type
+
+    passing = if_exception_type(exceptions.InternalServerError, exceptions.ServiceUnavailable)
+    return {"retry": Retry(passing, initial=0.1, maximum=1.0, timeout=_DOOR_SECONDS), "timeout": _DOOR_SECONDS}
 
 
 def _transact(settings: Settings, story: Callable[[Transaction], T]) -> T:
@@ -113,21 +122,22 @@ class OAuthStates:
         """Remember a consent. The state itself is never stored, only its hash."""
         expires = datetime.now(UTC) + timedelta(seconds=self._settings.state_seconds)
         with _translated():
-            self._of(state_hash).create({**fields, "expires_at": expires})
+            self._of(state_hash).create({**fields, "expires_at": expires}, **_briefly())
 
     def consume(self, state_hash: str) -> dict[str, Any] | None:
         """The fields, once. None when the state is unknown, used or too old."""
         reference = self._of(state_hash)
-
-        def story(transaction: Transaction) -> dict[str, Any] | None:
-            snapshot = reference.get(transaction=transaction)
+        with _translated():
+            snapshot = reference.get(**_briefly())
             if not snapshot.exists:
                 return None
-            transaction.delete(reference)
-            fields: dict[str, Any] = snapshot.to_dict() or {}
-            return fields if fields["expires_at"] > snapshot.read_time else None
-
-        return _transact(self._settings, story)
+            unused = client(self._settings).write_option(last_update_time=snapshot.update_time)
+            try:
+                reference.delete(option=unused, **_briefly())
+            except (exceptions.FailedPrecondition, exceptions.NotFound):
+                return None  # of several at once, one is the first
+        fields: dict[str, Any] = snapshot.to_dict() or {}
+        return fields if fields["expires_at"] > snapshot.read_time else None
 
     def _of(self, state_hash: str) -> DocumentReference:
         return client(self._settings).collection("oauth_states").document(state_hash)
@@ -156,7 +166,7 @@ class Channels:
     def find(self, channel_id: str) -> Channel | None:
         """The channel, or None."""
         with _translated():
-            snapshot = self._of(channel_id).get()
+            snapshot = self._of(channel_id).get(**_briefly())
         return _channel(snapshot) if snapshot.exists else None
 
     def of_corpus(self, user_id: str, corpus: str) -> list[Channel]:
@@ -213,17 +223,20 @@ class Channels:
     def announce(self, channel: Channel, *, quiet_seconds: float) -> bool:
         """Should a sync be asked for now? No when one was asked for a moment ago and has not begun."""
         reference = self._of(channel.channel_id)
-
-        def story(transaction: Transaction) -> bool:
-            snapshot = reference.get(transaction=transaction)
-            if not snapshot.exists:
-                return False
-            if snapshot.get("announced_at") > snapshot.read_time - timedelta(seconds=quiet_seconds):
-                return False
-            transaction.update(reference, {"announced_at": snapshot.read_time})
+        for _ in range(5):
+            with _translated():
+                snapshot = reference.get(**_briefly())
+                if not snapshot.exists:
+                    return False
+                if snapshot.get("announced_at") > snapshot.read_time - timedelta(seconds=quiet_seconds):
+                    return False
+                unchanged = client(self._settings).write_option(last_update_time=snapshot.update_time)
+                try:
+                    reference.update({"announced_at": snapshot.read_time}, option=unchanged, **_briefly())
+                except (exceptions.FailedPrecondition, exceptions.NotFound):
+                    continue  # somebody was faster; what they did decides
             return True
-
-        return _transact(self._settings, story)
+        return True  # one sync too many harms nobody
 
     def hear(self, channel_id: str) -> None:
         """The sync that was asked for begins (or could not be asked for): the next notification asks again."""

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -62,9 +62,10 @@ PROJECT = "drivestream-test"
 PUSHER = f"pusher@{PROJECT}.iam.gserviceaccount.com"
 AUDIENCE = "drivestream"
 CLIENT_ID = "drivestream-test.apps.example"
-DASHBOARD = "http://127.0.0.1:9"  # where the consent hands the browser to; nobody need be there
 PATIENCE = 60.0  # seconds until a condition that never comes true fails its test
-FUNCTIONS = ("oauth_callback", "drive_webhook", "change_lister", "file_streamer", "ai_processor", "channel_renewer")
+FUNCTIONS = (
+    "oauth_callback", "drive_webhook", "change_lister", "file_streamer", "ai_processor", "channel_renewer", "dashboard",
+)  # fmt: skip
 TAPPED = (SYNC_REQUESTS, FILE_CHANGES, FILE_BACKFILL, FILE_CHUNKS, TICKS)
 AT_REST = {"indexed", "skipped", "failed", "deleted", "folder"}
 # Each table that knows whose its rows are.
@@ -183,7 +184,7 @@ class Pipeline:
             self.pubsub.url,
             PROJECT,
             described,
-            {name: self.url(name) for name in FUNCTIONS},
+            {name: self.url(name) for name in FUNCTIONS if name != "dashboard"},
             schema_dir=ROOT / "schemas" / "messages",
             audience=AUDIENCE,
             service_account=PUSHER,
@@ -210,7 +211,7 @@ class Pipeline:
             "FIRESTORE_EMULATOR_HOST": self.firestore.url,
             "DATABASE_URL": self.postgres.url_for("drivestream_app"),
             "CONNECT_URL": self.url("oauth_callback"),
-            "DASHBOARD_URL": DASHBOARD,
+            "DASHBOARD_URL": self.url("dashboard"),
             "WEBHOOK_URL": "",  # nobody is notified, so that a test decides itself when somebody looks
             "OAUTH_CLIENT_ID": CLIENT_ID,
             "OAUTH_CLIENT_SECRET": f"projects/{PROJECT}/secrets/oauth-client-secret/versions/latest",
@@ -465,18 +466,29 @@ class Pipeline:
         """Rows of a person."""
         return int(self.sql(f"SELECT count(*) FROM {table} WHERE user_id = '{person.user_id}' AND {more}")[0][0])
 
+    def count_all(self, tables: Iterable[str] = PERSONAL) -> dict[str, int]:
+        """Everybody's rows, table by table."""
+        return {table: int(self.sql(f"SELECT count(*) FROM {table}")[0][0]) for table in tables}
+
     def reads(self, person: Person) -> int:
         """How many times content was read."""
         return self.count("gdrive_audit_log", person, "action = 'read'")
 
     def documents_of(self, person: Person) -> dict[str, Any]:
         """Every Firestore document that knows the person, by path."""
+        return {path: fields for path, fields in self.documents_all().items() if person.user_id in f"{path} {fields}"}
+
+    def documents_all(self) -> dict[str, Any]:
+        """Every Firestore document by path."""
         found: dict[str, Any] = {}
         for collection in firestore.client(self.settings).collections():
-            for snapshot in collection.stream():
-                if person.user_id in snapshot.id or person.user_id in str(snapshot.to_dict()):
-                    found[f"{collection.id}/{snapshot.id}"] = snapshot.to_dict()
+            found |= {f"{collection.id}/{snapshot.id}": snapshot.to_dict() for snapshot in collection.stream()}
         return found
+
+    def everything(self) -> tuple[Any, ...]:
+        """All that a request could change: rows, documents, and messages."""
+        rows = [self.sql(f"SELECT count(*), max(xmin::text::bigint) FROM {table}") for table in (*PERSONAL, "receipts")]
+        return rows, self.documents_all(), dict(self.pubsub.backlog())
 
     def url(self, function: str) -> str:
         """Where a function answers."""
