@@ -11,6 +11,7 @@ from typing import Literal
 
 from shared.domain.parts import Part, State
 from shared.readers.gunzip import read_gzip
+from shared.readers.images import read_image, read_tiff
 from shared.readers.limits import Limits
 from shared.readers.markup import read_html
 from shared.readers.notebook import read_notebook
@@ -56,7 +57,13 @@ def _no(kind: str, title: str, extensions: str, mime_types: str, why: str, code:
     return Format(kind, title, extensions, mime_types, "nothing", None, "", "", why, code)
 
 
-_OCR = "its text needs recognition of pictures, which is not read yet."
+def _image(kind: str, title: str, extensions: str) -> Format:
+    how = "For recognition as it is; above 2 MiB made smaller, in grey, in a child process."
+    return Format(
+        kind, title, extensions, f"image/{kind}", "child", read_image, "the file", "40 million points", how, "image"
+    )
+
+
 _CODE = (
     "py pyi js mjs cjs ts tsx jsx java kt kts scala groovy c h cc cpp cxx hpp hh cs go rs rb php pl pm lua r jl swift "
     "m mm sh bash zsh fish ps1 bat cmd sql hs lhs ml mli fs fsx clj cljs ex exs erl hrl elm dart vue svelte css scss "
@@ -229,12 +236,22 @@ FORMATS: tuple[Format, ...] = (
         "",
         "An Apple Pages, Numbers or Keynote file is not read; exported as PDF it can be.",
     ),
-    _no("png", "PNG image", "png", "image/png", f"A PNG image: {_OCR}", "image"),
-    _no("jpeg", "JPEG image", "jpg jpeg jpe jfif", "image/jpeg", f"A JPEG image: {_OCR}", "image"),
-    _no("gif", "GIF image", "gif", "image/gif", f"A GIF image: {_OCR}", "image"),
-    _no("tiff", "TIFF image", "tif tiff", "image/tiff", f"A TIFF image: {_OCR}", "image"),
-    _no("bmp", "BMP image", "bmp", "image/bmp", f"A BMP image: {_OCR}", "image"),
-    _no("webp", "WebP image", "webp", "image/webp", f"A WebP image: {_OCR}", "image"),
+    _image("png", "PNG image", "png"),
+    _image("jpeg", "JPEG image", "jpg jpeg jpe jfif"),
+    _image("gif", "GIF image", "gif"),
+    _image("bmp", "BMP image", "bmp"),
+    _image("webp", "WebP image", "webp"),
+    Format(
+        "tiff",
+        "TIFF image",
+        "tif tiff",
+        "image/tiff",
+        "child",
+        read_tiff,
+        "page",
+        "40 million points a page; 10,000 pages",
+        "Page by page, for recognition; a page above 2 MiB is made smaller in a child process.",
+    ),
     _no(
         "picture",
         "Other image",

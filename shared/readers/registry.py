@@ -65,7 +65,7 @@ def choose(opened: Opened, limits: Limits, named: Format | None) -> Format:
             if named and named.needs in ("seek", "child"):
                 raise broken(f"it is named like a {named.title} and does not begin like one")
             return named if named and named.read is None else BY_KIND["binary"]
-        unread = named if kind in ("zip", "ole") and named and named.read is None else None
+        unread = named if kind in ("zip", "ole", "tiff") and named and named.read is None else None
         return unread or BY_KIND[kind]
     for row in (named, stated):  # text, by all signs: who says what kind?
         if row and row.needs == "stream":
