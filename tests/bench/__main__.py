@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import json
 import sys
 
-from tests.bench import cold
+from shared.domain.errors import DrivestreamError
 
-BENCHMARKS = {"cold": cold.measure}
+# Each is a module with `measure(arguments)`, loaded only when it is asked for: what one needs must not slow another.
+BENCHMARKS = {
+    "cold": "what loading each function costs",
+    "stream": "one file of an outside Drive: --drive URL --token T --file ID --consumer sha|noop",
+    "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
+}
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Run the benchmark that is asked for."""
-    parser = argparse.ArgumentParser(prog="./dev bench", description="One benchmark, one JSON object.")
-    parser.add_argument("name", choices=sorted(BENCHMARKS))
-    asked = parser.parse_args()
-    print(json.dumps(BENCHMARKS[asked.name]()))
-    return 0
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print("usage: ./dev bench NAME [OPTIONS]\n")
+        print("\n".join(f"  {name:15} {what}" for name, what in BENCHMARKS.items()))
+        return 0
+    if name not in BENCHMARKS:
+        print(f"There is no benchmark '{name}'; there are {', '.join(BENCHMARKS)}.", file=sys.stderr)
+        return 2
+    try:
+        result = importlib.import_module(f"tests.bench.{name.replace('-', '_')}").measure(rest)
+    except DrivestreamError as error:
+        print(error.reason, file=sys.stderr)
+        return 1
+    print(json.dumps(result))
+    return 0 if result.get("complete", True) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -23,7 +23,7 @@ print(json.dumps({"import_ms": round(took * 1000), "rss_mib": round(peak)}))
 """
 
 
-def measure() -> dict[str, dict[str, int]]:
+def measure(_arguments: list[str]) -> dict[str, dict[str, int]]:
     """Milliseconds and MiB for every function."""
     functions = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
     return {name: min((load(name) for _ in range(RUNS)), key=lambda run: run["import_ms"]) for name in functions}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import socket
 import struct
@@ -49,6 +50,16 @@ class Line:
         """Bytes of the body, as they are."""
         self._connection.sendall(content)
         self.sent += len(content)
+
+    def file(self, descriptor: int, offset: int, count: int) -> int:
+        """A span of an open file, handed over by the kernel; how many bytes of it were sent."""
+        done = 0
+        while done < count and (
+            sent := os.sendfile(self._connection.fileno(), descriptor, offset + done, count - done)
+        ):
+            done += sent
+        self.sent += done
+        return done
 
     def answer(self, status: int, content: bytes = b"", **headers: object) -> None:
         """A whole, well-formed answer."""
