@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,13 @@ class Machine:
     """One folder of data, one folder of files, one port: what stays the same from start to start."""
 
     def __init__(
-        self, data: Path, folder: Path | None = None, *options: str, environment: dict[str, str] | None = None
-    ):
+        self,
+        data: Path,
+        folder: Path | None = None,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
         data.parent.chmod(0o711)  # as root, Postgres is somebody else who must pass through
         self.data = data
         self.port = free_port()
@@ -40,6 +45,7 @@ class Machine:
         self._environment = {**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)}
         self._output = data.parent / f"{data.name}.out"
         self._errors = data.parent / f"{data.name}.err"
+        self._wrapper = wrapper
         self._process: subprocess.Popen[bytes] | None = None
         self.began = 0.0
 
@@ -49,7 +55,7 @@ class Machine:
         """Start the command; what it says goes to files."""
         assert self._process is None, "already running"
         self.began = time.monotonic()
-        command = [sys.executable, "-P", "-m", "infra.local", *self._options, *options]
+        command = [*self._wrapper, sys.executable, "-P", "-m", "infra.local", *self._options, *options]
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
                 command,
@@ -90,7 +96,7 @@ class Machine:
         """Ctrl-C, as a person ends it."""
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGINT)
+        _send(self.launcher, signal.SIGINT)
         self.wait()
 
     @contextlib.contextmanager
@@ -110,9 +116,11 @@ class Machine:
 
     @property
     def launcher(self) -> int:
-        """The process id of the command."""
+        """The process id of the command; of what a wrapper such as strace runs."""
         assert self._process is not None
-        return self._process.pid
+        if not self._wrapper:
+            return self._process.pid
+        return min(tree(self._process.pid) - {self._process.pid})
 
     def said(self) -> str:
         """Everything the command has written for people."""
