@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from shared.domain.parts import Locator, Part, State, Text
 
 PART = 4096  # characters: small enough to point to a place, large enough to be cheap, and under 64 KiB in any script
 LONG = 32_768  # a paragraph is handed over in pieces of this many characters, so that none is held whole
+_AGAIN = 240.0  # seconds of the processor to come back to a place: half a life, so that each life gets on
 _ENDS = ("\n\n", "\n\r\n", "\n", ". ", "! ", "? ", "\u3002", " ")
 
 
@@ -73,12 +75,15 @@ def numbered(sections: Iterable[Callable[[], Iterable[tuple[str, Locator]]]], af
     What lies before the state is read again and left out: XML has no place in its middle to begin at.
     """
     first, skip = int(after.get("section", 0)), int(after.get("block", 0))
+    began = time.thread_time()
     for number, section in enumerate(sections):
         if number < first:
             continue
         for count, (text, locator) in enumerate(section(), 1):
             if number > first or count > skip:
                 yield Block(text, locator, {"section": number, "block": count})
+            elif time.thread_time() - began > _AGAIN:
+                raise Skipped("Finding the place to read on takes too long in a file of this kind.", code="too_heavy")
 
 
 class Flow:

@@ -238,7 +238,7 @@ class _Stretch:
         return len(self.content) + self.starts.itemsize * len(self.starts)
 
 
-_ITEM = re.compile(rb"<(?:[\w.-]+:)?si(?=[\s/>])")
+_ROOT = re.compile(rb"<([\w.-]{1,100}:)?sst[\s/>]")
 _ONE = re.compile(rb"<si><t(?: xml:space=\"preserve\")?>([^<]*)</t></si>\s*")
 # Every tag and the text behind it is looked at once, whatever is missing.
 _WORDS = re.compile(rb"<(/?)(?:[\w.-]+:)?(t|rPh)(|\s[^<>]*)>([^<]*)")
@@ -255,6 +255,7 @@ class Strings:
             raise broken("its words are packed in a way that such documents never are")
         self._kept: OrderedDict[int, _Stretch] = OrderedDict()
         self._visits = 0
+        self._item = re.compile(rb"<si(?=[\s/>])")
         self._checkpoints = self._survey()
         self._firsts = [checkpoint.first for checkpoint in self._checkpoints]
 
@@ -282,11 +283,11 @@ class Strings:
                 raise Skipped(
                     f"The texts of the workbook are more than {amount(_STRINGS)}, the bound.", code="too_heavy"
                 )
-            if b"encoding=" in piece[:100] and not unpacked > len(piece) and b"utf-8" not in piece[:100].lower():
-                raise broken("its words are not in UTF-8")
+            if unpacked == len(piece):
+                self._look(piece[:1000])
             stretch = carry + piece
             cut = max(stretch.rfind(b"<"), 0)  # a tag that begins before the last "<" is whole
-            count += sum(1 for _ in _ITEM.finditer(stretch, 0, cut))
+            count += len(self._item.findall(stretch, 0, cut))
             carry = stretch[cut:]
             if len(carry) > _TEXT:
                 raise _too_large()
@@ -298,6 +299,13 @@ class Strings:
                     spacing *= 2
         return found
 
+    def _look(self, beginning: bytes) -> None:
+        """What the first bytes say of the rest."""
+        if b"encoding=" in beginning[:100] and b"utf-8" not in beginning[:100].lower():
+            raise broken("its words are not in UTF-8")
+        if (root := _ROOT.search(beginning)) and root[1]:
+            self._item = re.compile(b"<" + re.escape(root[1]) + rb"si(?=[\s/>])")
+
     def _unpacked(self, place: int) -> _Stretch:
         self._visits += 1
         if self._visits > 4 * len(self._checkpoints) + 64:
@@ -308,11 +316,14 @@ class Strings:
         behind = self._checkpoints[place + 1] if place + 1 < len(self._checkpoints) else None
         content = bytearray(checkpoint.carry)
         state = checkpoint.state.copy() if checkpoint.state else None
-        over = 0
+        over, look = 0, 1
         for packed, piece in self._pieces(checkpoint.packed, state):
             content += piece
             if behind and packed >= behind.packed:  # the last string may end behind the next checkpoint
                 over += len(piece)
+                if over < look:
+                    continue
+                look = 2 * over
                 starts = self._starts(content, behind.first - checkpoint.first)
                 if len(starts) > behind.first - checkpoint.first:
                     return _Stretch(bytes(content), starts)
@@ -325,7 +336,7 @@ class Strings:
     def _starts(self, content: bytearray, most: int) -> array[int]:
         """Where the strings begin: all of them, or the first `most` and the one behind them."""
         found = array("I")
-        for item in _ITEM.finditer(content):
+        for item in self._item.finditer(content):
             found.append(item.start())
             if len(found) == most + 1:
                 break
