@@ -126,6 +126,7 @@ class Pipeline:
         self.drive = self.root / "drive"
         self.drive.mkdir()
         self._people: list[Person] = []
+        self._teams: dict[str, tuple[Person, ...]] = {}
         self._numbers = count(1)
         self._write_layout()
         self._doors: dict[str, BaseWSGIServer] = {}
@@ -152,7 +153,7 @@ class Pipeline:
             threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.postgres = self._run(PostgresServer(data / "postgres"))
         upgrade(self.postgres.admin_url)
-        client_secret = secrets.token_urlsafe(24)
+        self.client_secret = client_secret = f"GOCSPX-{secrets.token_urlsafe(24)}"
         callback = [self.url("oauth_callback") + "/callback"]
         self.google = self._run(
             GoogleServer(
@@ -175,7 +176,8 @@ class Pipeline:
         )
         self.vault = self._run(SecretManagerServer(data / "secrets", project=PROJECT))
         self.vault.put("oauth-client-secret", client_secret.encode())
-        self.vault.put("token-keys", Fernet.generate_key())
+        self.token_key = Fernet.generate_key()
+        self.vault.put("token-keys", self.token_key)
         self.vertex = self._run(VertexServer(data / "vertex"))
         self.documents = self._run(DocumentAiServer(data / "documents"))
         os.environ.update(self._environment())
@@ -319,10 +321,23 @@ class Pipeline:
         self.google.scan()
         return file_id
 
+    def team(self, name: str, *members: Person, files: Mapping[str, str] | None = None) -> None:
+        """A shared drive of these people: a new one, or with other members than before."""
+        (self.drive / name).mkdir(exist_ok=True)
+        for path, content in (files or {}).items():
+            (self.drive / name / path).write_text(content)
+        self._teams[name] = members
+        self._write_layout()
+        self.google.scan()
+
     def _write_layout(self) -> None:
         people = [{"email": one.email, "name": one.email, "folder": one.folder.name} for one in self._people]
         people = people or [{"email": "nobody@example.com", "name": "Nobody", "folder": "nobody"}]
-        (self.drive / ".drive.json.new").write_text(json.dumps({"people": people}))
+        drives = [
+            {"name": name, "folder": name, "members": [one.email for one in members]}
+            for name, members in self._teams.items()
+        ]
+        (self.drive / ".drive.json.new").write_text(json.dumps({"people": people, "shared_drives": drives}))
         (self.drive / ".drive.json.new").replace(self.drive / ".drive.json")
 
     # Messages ---------------------------------------------------------------------------------------------------------
