@@ -20,6 +20,8 @@ _SECRETS = re.compile(
     r"|4/[\w\-]{20,}"  # authorization codes
     r"|GOCSPX-[\w\-]+"  # client secrets
     r"|gAAAA[\w\-=]{20,}"  # Fernet tokens
+    r"|(?<![\w\-])[\w\-]{43}=?(?![\w\-])"  # 32 random bytes: keys that seal, tokens of channels and sessions
+    r"|(?<![\w\-])(?=[a-z0-9_\-]*[A-Z])[\w\-]{64}(?![\w\-])"  # 48 random bytes: states, verifiers; no hex digest
     r"|eyJ[\w\-]{8,}\.[\w\-]+\.[\w\-]+"  # JSON web tokens
     r"|(?<=[?&;\s\"'])(?:access_token|refresh_token|id_token|code|client_secret|state|token|password)=[^\s&\"']+"
     r"|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"  # passwords in addresses
