@@ -69,7 +69,7 @@ class Machine:
 
     def wait_until_ready(self) -> None:
         """Until the printed address answers. Fails when the command ends instead."""
-        self._until(lambda: "Ready after" in self.said(), "to be ready")
+        self.until(lambda: "Ready after" in self.said(), "to be ready")
 
     def wait(self) -> int:
         """Until the command ends; its exit code."""
@@ -138,7 +138,7 @@ class Machine:
         for pid in stopped:
             _send(pid, signal.SIGKILL)
         self._bury()
-        self._until(lambda: not self.processes(), "to be dead")
+        self.until(lambda: not self.processes(), "to be dead")
         return len(stopped)
 
     def kill_the_launcher(self) -> None:
@@ -158,7 +158,8 @@ class Machine:
             self._process.wait(timeout=PATIENCE)
             self._process = None
 
-    def _until(self, true: Callable[[], bool], what: str) -> None:
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        """Wait for a condition. Fails when the command ends, or when it never comes true."""
         deadline = time.monotonic() + PATIENCE
         while not true():
             ended = self._process is not None and self._process.poll() is not None
