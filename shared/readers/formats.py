@@ -13,6 +13,7 @@ from shared.domain.parts import Part, State
 from shared.readers.gunzip import read_gzip
 from shared.readers.images import read_image, read_tiff
 from shared.readers.limits import Limits
+from shared.readers.mail import read_mail, read_mailbox
 from shared.readers.markup import read_html
 from shared.readers.notebook import read_notebook
 from shared.readers.pdf import read_pdf
@@ -221,13 +222,24 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "mail",
         "Mail",
-        "eml mbox",
-        "message/rfc822 application/mbox",
+        "eml",
+        "message/rfc822",
         "stream",
-        None,
-        "",
-        "",
-        "A saved mail is not read yet.",
+        read_mail,
+        "attachment, and the place in it",
+        "attachments: one level, 16 MB each where they are read from their middle",
+        "Letterhead, text, and each attachment as what it is.",
+    ),
+    Format(
+        "mailbox",
+        "Mailbox",
+        "mbox",
+        "application/mbox",
+        "stream",
+        read_mailbox,
+        "message, attachment, and the place in it",
+        "attachments: one level, 16 MB each where they are read from their middle",
+        "Message by message as it streams, each read like a saved mail.",
     ),
     _no(
         "iwork",

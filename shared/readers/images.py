@@ -96,7 +96,7 @@ def measured(file: io.RawIOBase) -> Shape:
         if head.startswith(b"\xff\xd8"):
             return _jpeg(file)
         return _webp(head)
-    except (struct.error, ValueError) as fault:
+    except (struct.error, ValueError, IndexError) as fault:
         raise broken("it does not say how large the picture is") from fault
 
 
@@ -119,9 +119,10 @@ def _jpeg(file: io.RawIOBase) -> Shape:
     for _ in range(_MARKERS):
         file.seek(at)
         segment = file.read(9) or b""
-        while segment.startswith(b"\xff\xff"):  # padding
-            at, segment = at + 1, segment[1:]
-        if segment[1] in _SIZED:
+        if segment.startswith(b"\xff\xff"):  # padding
+            at += 1
+            continue
+        if segment[0] == 0xFF and segment[1] in _SIZED:
             height, width = struct.unpack_from(">HH", segment, 5)
             return Shape("jpeg", width, height)
         length = struct.unpack_from(">H", segment, 2)[0]

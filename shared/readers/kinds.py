@@ -77,6 +77,7 @@ _MIMETYPES = {
 _HTML = re.compile(
     rb"\s*+(?>(?><!--.{0,2000}?-->)\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
+_MAILBOX = re.compile(rb"From [^\n]{1,500}\d\d:\d\d[^\n]{0,500}\n[!-9;-~]{1,100}:")
 _CONTROL = bytes(sorted({*range(32)} - {*b"\t\n\r\f\b\x1b"}))
 _MUCH = 0.04  # of the beginning: more control characters than this is no text; noise has a tenth
 
@@ -93,7 +94,7 @@ def by_content(head: bytes) -> str | None:
         return None  # UTF-16 or UTF-32: full of zeros, and text
     if len(sample) - len(sample.translate(None, _CONTROL)) > _MUCH * len(sample):
         return "binary"
-    return "html" if _HTML.match(head) else None
+    return "html" if _HTML.match(head) else "mailbox" if _MAILBOX.match(head) else None
 
 
 def of_zip(names: Mapping[str, int] | set[str], content_types: bytes, mimetype: bytes) -> str:

@@ -59,7 +59,7 @@ def choose(opened: Opened, limits: Limits, named: Format | None) -> Format:
         kind = _zip_kind(opened, limits)
     elif kind == "ole":
         kind = kinds.of_ole(opened.head, named.kind if named else None)
-    if kind and not (kind == "html" and named and named.needs == "stream"):
+    if kind and not (kind in ("html", "mailbox") and named and named.needs == "stream"):
         if kind == "binary":  # its name may at least say what nobody can read
             named = next((row for row in (named, stated) if row and row.kind != "ole"), None)
             if named and named.needs in ("seek", "child"):
