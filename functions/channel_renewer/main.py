@@ -31,7 +31,7 @@ from shared.adapters.watching import Watching
 from shared.config import Settings, settings
 from shared.consume import Delivery, consumes_deliveries, parse
 from shared.domain.errors import BadRequest, DrivestreamError, ReconnectNeeded, Rejected, Unavailable
-from shared.domain.names import DEAD_LETTERS, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, TICKS, receipt_id
+from shared.domain.names import DEAD_LETTERS, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, receipt_id
 
 MOST = 500  # rows of one scan; what is left is found by the next tick
 RETRY_SECONDS = 3600.0
@@ -102,14 +102,11 @@ class Caretaker:
             silent = tx.rows("quiet_files", most=MOST, quiet_seconds=max(quiet, self._config.sweep_seconds))
             for row in silent:
                 tx.run("reopen_streamed_jobs", user_id=row["user_id"], file_id=row["file_id"])
-            leaving = tx.rows("people_to_erase", user_id=None)
         for row in (*due, *lost, *silent):
             changed = FileChanged(user_id=str(row["user_id"]), file_id=row["file_id"], reason=FileChanged.Reason.WAITED)
             self._outbox.publish(FILE_CHANGES, changed)
         for user_id, corpus in self._cursors.abandoned():
             self._ask(user_id, corpus, SyncRequested.Reason.PAGE)
-        for row in leaving:  # whose erasure was interrupted, or never announced
-            self._outbox.publish(TICKS, Tick(duty=Tick.Duty.ERASE, user_id=str(row["user_id"])))
         self._outbox.confirm()
         if due or lost or silent:
             log.event("put back", due=len(due), lost=len(lost), silent=len(silent))
@@ -123,11 +120,18 @@ class Caretaker:
                 return
 
     def erase(self, user_id: str | None) -> None:
-        """Forget everybody who asked for it. Begun again at any step, it ends the same."""
+        """Forget everybody who asked for it. Begun again at any step, it ends the same. Raises `Unavailable` at the end
+        when somebody's grant could not be revoked yet."""
         with self._database.transaction(None) as tx:
             leaving = [str(row["user_id"]) for row in tx.rows("people_to_erase", user_id=user_id)]
+        away: Unavailable | None = None
         for person in leaving:
-            self._erase(person)
+            try:
+                self._erase(person)
+            except Unavailable as error:
+                away = error
+        if away is not None:
+            raise away
 
     def bury(self, delivery: Delivery) -> None:
         """The state of the file behind a message that could not be handled: failed, why, and when it is tried again."""

@@ -264,7 +264,7 @@ def test_an_erasure_that_was_never_announced_happens_all_the_same(pipeline: Pipe
     with pipeline.speaking_as("reader").transaction(person.user_id) as tx:
         tx.rows("ask_to_be_forgotten")
 
-    pipeline.tick("reap")
+    pipeline.tick("erase")
 
     assert left_of(pipeline, person) == {}
     assert pipeline.documents_of(person) == {}
@@ -279,7 +279,7 @@ def test_while_google_is_away_the_texts_go_first_and_the_grant_as_soon_as_it_is_
     wait_for(lambda: pipeline.pubsub.backlog()["channel-renewer"] == pipeline.pubsub.backlog()["dead-letters"] == 0)
     meanwhile = left_of(pipeline, person)
     pipeline.heal()
-    pipeline.tick("reap")
+    pipeline.tick("erase")
 
     assert "users" in meanwhile
     assert not {"memories", "entities", "gdrive_chunks", "gdrive_jobs"} & set(meanwhile)
