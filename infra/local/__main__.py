@@ -113,13 +113,14 @@ class Run:
     def _once(self, stack: Stack, watch: Watch) -> int:
         """Until everything is read and quiet; twice quiet, since a notification may just be on its way."""
         follower = Follower(self._terminal, stack, watch, until_quiet=True)
-        quiet_looks = 0
+        snapshot, quiet_looks = follower.look(), 0
         while quiet_looks < 2:
             if self._stopping.wait(_LOOK_SECONDS):
                 raise Stopped
             snapshot = follower.look()
             at_rest = snapshot.at_rest and watch.idle() and bool(watch.people())
             quiet_looks = quiet_looks + 1 if at_rest and watch.quiet() else 0
+        self._terminal.finish(snapshot)
         summary = watch.summary()
         self._terminal.summary(summary, watch.reasons())
         if self._options.json:
@@ -142,7 +143,7 @@ class Run:
             words = f"{snapshot.files['listed']} files: {in_words(snapshot.files)}."
             if at_rest and watch.people() and words != said:
                 said = words
-                self._terminal.close()
+                self._terminal.finish(snapshot)
                 self._terminal.say(f"{words} Changes are followed until Ctrl-C.")
         raise Stopped
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from infra.local import hosting, ports
 from infra.local.data_folder import DataFolder
 from infra.local.errors import StackError
-from infra.local.options import Parser
+from infra.local.options import Parser, port_of
 
 
 def environment_of(data: DataFolder) -> dict[str, str]:
@@ -40,11 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Become functions-framework. Returns only when something is in the way."""
     parser = Parser(prog="./dev function", allow_abbrev=False)
     parser.add_argument("name", help=", ".join(hosting.FUNCTIONS))
-    parser.add_argument("--port", type=int, default=8081, help="where it answers (default: 8081)")
+    parser.add_argument("--port", type=port_of, default=8081, help="where it answers (default: 8081)")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the data folder of the running local stack")
     chosen = parser.parse_args(arguments)
-    if not 1 <= chosen.port <= 65535:
-        parser.error(f"--port takes a number from 1 to 65535, not {chosen.port}")
     try:
         command = command_of(chosen.name, chosen.port)
         environment = environment_of(DataFolder(chosen.data))

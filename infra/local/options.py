@@ -39,7 +39,24 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
-        self.exit(2, f"{self.prog}: {message.rstrip('.')}. See '{self.prog} --help'.\n")
+        self.exit(2, f"{self.prog}: {message.rstrip('.')} ('{self.prog} --help' lists every option).\n")
+
+
+def port_of(text: str) -> int:
+    """A port of the command line."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"give a number from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def _seconds_of(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"give seconds, or 0 for never, not {text!r}")
+    return seconds
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -52,10 +69,6 @@ def options_of(arguments: Sequence[str]) -> Options:
         parser.error("--drive URL and --token T go together")
     if said.drive and not _is_address(said.drive):
         parser.error(f"--drive takes an address such as http://127.0.0.1:9000, not {said.drive!r}")
-    if not 1 <= said.port <= 65535:
-        parser.error(f"--port takes a number from 1 to 65535, not {said.port}")
-    if said.sweep is not None and said.sweep < 0:
-        parser.error("--sweep takes seconds, or 0 for never")
     if said.database and not said.database.startswith(("postgresql://", "postgres://")):
         parser.error("--database takes an address such as postgresql://user:password@host:5432/name")
     if said.folder is not None and (fault := _why_unreadable(said.folder)):
@@ -85,7 +98,7 @@ def _parser() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--folder", type=Path, help="the folder to read as a Drive (default: the sample Drive)")
-    parser.add_argument("--port", type=int, default=8080, help="the dashboard's port (default: 8080)")
+    parser.add_argument("--port", type=port_of, default=8080, help="the dashboard's port (default: 8080)")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where everything is kept (default: ./data)")
     parser.add_argument("--once", action="store_true", help="sync, wait until all is quiet, print a summary, and end")
     parser.add_argument("--yes", action="store_true", help="give consent without a browser")
@@ -96,7 +109,7 @@ def _parser() -> Parser:
     parser.add_argument("--database", default="", metavar="URL", help="another Postgres (as an administrator)")
     parser.add_argument(
         "--sweep",
-        type=float,
+        type=_seconds_of,
         metavar="SECONDS",
         help=f"how often to look for changes that no notification announced (default: {SWEEP_SECONDS:.0f}, with "
         f"--drive {OUTSIDE_SWEEP_SECONDS:.0f}; 0: never)",

@@ -142,6 +142,8 @@ class Stack:
             client_id=CLIENT_ID,
             client_secret=client_secret,
             redirect_uris=[self._url("oauth_callback") + "/callback"],
+            # Nobody edits a folder under a run that ends by itself; looking often would only slow it down.
+            scan_seconds=3.0 if self.options.once else 0.5,
             hidden=[path],  # where somebody keeps the data in the folder itself
         )
         try:

@@ -46,6 +46,12 @@ class Terminal:
             self._said, self._shown = time.monotonic(), snapshot
             self.say(f"{snapshot.done} of {snapshot.files['listed']} files, {text}")
 
+    def finish(self, snapshot: Snapshot) -> None:
+        """The bar at its end, if there is one."""
+        if self._bar is not None:
+            self.show(snapshot)
+        self.close()
+
     def close(self) -> None:
         """Leave the bar as it stands."""
         bar, self._bar = self._bar, None
@@ -54,7 +60,6 @@ class Terminal:
 
     def summary(self, summary: dict[str, Any], reasons: Sequence[tuple[str, int, str]]) -> None:
         """The end of a run, for a person."""
-        self.close()
         files = summary["files"]
         self.say(f"{files['listed']} files in {summary['seconds']:.1f} s: {in_words(files)}.")
         self.say(f"{size(summary['bytes'])} read, {summary['passages']} passages in {summary['chunks']} chunks.")
@@ -76,18 +81,20 @@ class Terminal:
         began, done, read = self._past[0]
         seconds = max(now - began, 1.0)
         bytes_rate, files_rate = max(0, snapshot.bytes - read) / seconds, max(0, snapshot.done - done) / seconds
-        return f"{size(snapshot.bytes)} read, {size(bytes_rate)}/s, {files_rate:.1f} files/s"
+        return f"{size(snapshot.bytes)}, {size(bytes_rate)}/s, {files_rate:.1f} files/s"
 
     def _draw(self, snapshot: Snapshot, text: str) -> None:
         if self._bar is None:
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.fields[files]}"),
-                BarColumn(bar_width=30),
+                BarColumn(bar_width=16),
                 TextColumn("{task.fields[speed]}"),
                 TimeElapsedColumn(),
                 console=self._console,
                 refresh_per_second=5,
+                redirect_stdout=False,  # what functions and libraries say belongs in the log
+                redirect_stderr=False,
             )
             self._task = self._bar.add_task("files", total=None, files="", speed="")
             self._bar.start()
