@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.domain.parts import Part, State
+from shared.readers.cards import read_cards
 from shared.readers.gunzip import read_gzip
 from shared.readers.images import read_image, read_tiff
 from shared.readers.limits import Limits
@@ -127,7 +128,17 @@ FORMATS: tuple[Format, ...] = (
         "application/x-tex text/x-tex text/x-rst",
     ),
     _text("subtitles", "Subtitles", "srt vtt sbv ass", "application/x-subrip text/vtt"),
-    _text("card", "Calendar and contacts", "ics ical vcf vcard", "text/calendar text/vcard text/x-vcard"),
+    Format(
+        "card",
+        "Calendar and contacts",
+        "ics ical vcf vcard",
+        "text/calendar text/vcard text/x-vcard",
+        "stream",
+        read_cards,
+        "bytes, lines, the event or the contact",
+        "text",
+        "Event by event, contact by contact, with their lines unfolded and their values decoded.",
+    ),
     Format(
         "html",
         "Web page",

@@ -126,7 +126,8 @@ def _message(scanner: Scanner, stop: Stop, limits: Limits, after: State, base: d
             goes_on = inner if number == first else None
             for part in _leaf(item, number, limits, goes_on):
                 if isinstance(part, Skipped):
-                    yield Text(note(_named(item, number), part), _at(item.place), {**base, "item": number + 1})
+                    name = _named(item, number)
+                    yield Text(note(name, part), _at(item.place, name), {**base, "item": number + 1})
                 else:
                     yield replace(part, after={**base, "item": number, "inner": part.after})
 
@@ -156,7 +157,7 @@ def _text(leaf: _Leaf, limits: Limits, after: State | None) -> Iterator[Any]:
 def _attachment(leaf: _Leaf, number: int, limits: Limits, after: State | None) -> Iterator[Any]:
     """An attachment's parts, the first with its name before it: so it is found by its name too."""
     name = _named(leaf, number)
-    place = " > ".join(filter(None, (leaf.place, name)))
+    place = _below(leaf.place, name)
     if limits.nesting < 1:
         yield Skipped("An attachment of a mail within another file is not opened.", code="nested")
         return
@@ -201,7 +202,7 @@ def _walk(
     elif head.type == "message/rfc822" and head.encoding not in ("base64", "quoted-printable") and depth < _DEPTH:
         attached = headers(scanner, stop)
         subject = shown(f"attached message: {attached.text('subject')[:_SUBJECT]}").rstrip(": ")
-        below = " > ".join(filter(None, (place, subject)))
+        below = _below(place, subject)
         yield _Letterhead(attached, below)
         yield from _walk(scanner, stop, attached, below, depth=depth + 1, sealed=sealed)
     else:
@@ -215,8 +216,12 @@ def _letterhead(head: Headers) -> str:
     return "".join([*lines, "\n"]) if lines else ""
 
 
-def _at(place: str) -> Locator:
-    return within(place, Locator())
+def _at(place: str, name: str = "") -> Locator:
+    return within(place, Locator(part=name or None))
+
+
+def _below(place: str, name: str) -> str:
+    return f"{place} > {name}" if place else name
 
 
 def _drop(pieces: Iterator[bytes]) -> None:

@@ -167,12 +167,12 @@ class Headers:
         if not value.isascii():
             raw = value.encode("ascii", "surrogateescape")
             value = raw.decode(guess(raw), "replace")
-        return " ".join(clean(_words(_UNFOLDED.sub(" ", value))).split())
+        return " ".join(clean(words(_UNFOLDED.sub(" ", value))).split())
 
     @property
     def name(self) -> str:
         """The name of an attachment, as its sender gave it."""
-        return _words(_or_nothing(self._short.get_filename))
+        return words(_or_nothing(self._short.get_filename))
 
     @property
     def charset(self) -> str:
@@ -216,7 +216,7 @@ def _or_nothing(parameter: Callable[[], str | None]) -> str:
         return ""
 
 
-def _words(text: str) -> str:
+def words(text: str) -> str:
     """A header with its encoded words decoded."""
     try:
         pieces = decode_header(text)
