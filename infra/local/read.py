@@ -23,7 +23,7 @@ from shared.domain.errors import DrivestreamError, Skipped
 from shared.domain.parts import Image, Locator, Pages, Part, Text, Truncated
 from shared.readers import Limits, PathSource, read
 
-_NO_RECOGNISER = "Its pages are pictures of text; reading them needs Document AI, which this command does not call."
+_NO_RECOGNISER = "This is a picture, or pages of them: reading it needs Document AI, which this command does not call."
 
 
 @dataclass

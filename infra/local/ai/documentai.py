@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pypdfium2
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -34,6 +36,7 @@ PAGES_IMAGELESS = 30
 BYTES_ONLINE = 40 * 1024 * 1024
 IMAGE_PIXELS = 40_000_000
 IMAGE_TYPES = {"image/png", "image/jpeg", "image/tiff", "image/gif", "image/bmp", "image/webp"}
+REWRITTEN = {"image/gif", "image/bmp", "image/webp"}
 DPI = 250
 RENDERED_PIXELS = 25_000_000
 OCR_SECONDS = 120
@@ -104,7 +107,7 @@ class DocumentAiServer:
             texts = self._pdf(content, limit)
         elif mime_type in IMAGE_TYPES:
             _check_pixels(content)
-            texts = self._recognise(content).split("\f")
+            texts = self._recognise(_for_tesseract(content, mime_type)).split("\f")
             texts = texts[:-1] if len(texts) > 1 and not texts[-1].strip() else texts
         else:
             raise Refusal("INVALID_ARGUMENT", f"Unsupported input file format: {mime_type}.")
@@ -206,6 +209,19 @@ def _check_pixels(content: bytes) -> None:
         width, height = struct.unpack(">II", content[16:24])
         if width * height > IMAGE_PIXELS:
             raise Refusal("INVALID_ARGUMENT", f"Image size of {width}x{height} exceeds the limit of 40 megapixels.")
+
+
+def _for_tesseract(content: bytes, mime_type: str) -> bytes:
+    """Not every tesseract was built to read these; PNG all of them read."""
+    if mime_type not in REWRITTEN:
+        return content
+    out = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(content), formats=["GIF", "BMP", "WEBP"]) as picture:
+            picture.convert("RGB").save(out, "PNG", compress_level=1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise Refusal("INVALID_ARGUMENT", "The image cannot be decoded.") from None
+    return out.getvalue()
 
 
 def _document(texts: list[str], mime_type: str) -> dict[str, Any]:
