@@ -311,7 +311,7 @@ _TABLE: dict[str, tuple[str, str, Make, float]] = {
     "broken pdf": ("pdf", "skipped", _broken_pdf, 1),
     "broken docx": ("docx", "skipped", _broken_docx, 1),
     "cut zip": ("zip", "skipped", _cut_zip, 1),
-    "zip": ("zip", "skipped", _zip, 0.5),
+    "zip": ("zip", "indexed", _zip, 0.5),
     "png": ("png", "skipped", _png, 1.5),
 }
 _MAKERS = {kind: (row[0].split(), row[1], row[2]) for kind, row in _TABLE.items()}
