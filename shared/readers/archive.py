@@ -255,7 +255,8 @@ class _Xml:
     def _count_names(self) -> None:
         names = self._parser.intern
         if len(names) > self._names:
-            self._name_characters += sum(map(len, islice(names, self._names, None)))
+            new = islice(names, self._names, None)
+            self._name_characters += sum(len(name or "") for name in new)  # a DOCTYPE without an address: None
             self._names = len(names)
         if self._names > _NAMES or self._name_characters > _NAME_CHARACTERS:
             raise Skipped("The document has more names of elements than any real one.", code="too_many_names")

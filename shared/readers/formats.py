@@ -11,13 +11,17 @@ from typing import Literal
 
 from shared.domain.parts import Part, State
 from shared.readers.cards import read_cards
+from shared.readers.drawing import read_svg
+from shared.readers.epub import read_epub
 from shared.readers.gunzip import read_gzip
 from shared.readers.images import read_image, read_tiff
 from shared.readers.limits import Limits
 from shared.readers.mail import read_mail, read_mailbox
 from shared.readers.markup import read_html
 from shared.readers.notebook import read_notebook
+from shared.readers.odf import read_odp, read_ods, read_odt
 from shared.readers.pdf import read_pdf
+from shared.readers.rtf import read_rtf
 from shared.readers.sheets import read_xlsx
 from shared.readers.slides import read_pptx
 from shared.readers.source import Source
@@ -25,6 +29,7 @@ from shared.readers.table import read_table
 from shared.readers.text import read_markdown, read_plain
 from shared.readers.unzip import read_zip
 from shared.readers.word import read_docx
+from shared.readers.workbook import read_workbook
 
 Reader = Callable[[Source, Limits, State], Iterator[Part]]
 Needs = Literal["stream", "seek", "child", "nothing"]
@@ -72,6 +77,8 @@ _CODE = (
     "sass less graphql gql proto thrift tf tfvars hcl gradle cmake mk makefile dockerfile gitignore asm s f90 f for "
     "pas vb vbs nim zig sol v sv vhd vhdl tcl awk sed el lisp scm rkt diff patch bzl bazel nix"
 )
+_UNPACKED = "unpacked bytes, ratio, XML depth and names"
+_OPEN = "application/vnd.oasis.opendocument."
 _OFFICE = "application/vnd.openxmlformats-officedocument."
 
 FORMATS: tuple[Format, ...] = (
@@ -109,9 +116,9 @@ FORMATS: tuple[Format, ...] = (
     ),
     _text(
         "xml",
-        "XML, SVG",
-        "xml xsd xsl xslt svg rss atom kml gpx plist xlf opml dtd",
-        "application/xml text/xml image/svg+xml application/rss+xml application/atom+xml",
+        "XML",
+        "xml xsd xsl xslt rss atom kml gpx plist xlf opml dtd",
+        "application/xml text/xml application/rss+xml application/atom+xml",
     ),
     _text(
         "code",
@@ -164,34 +171,38 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "docx",
         "Word document",
-        "docx docm dotx",
-        _OFFICE + "wordprocessingml.document " + _OFFICE + "wordprocessingml.template",
+        "docx docm dotx dotm",
+        f"{_OFFICE}wordprocessingml.document {_OFFICE}wordprocessingml.template "
+        "application/vnd.ms-word.document.macroEnabled.12 application/vnd.ms-word.template.macroEnabled.12",
         "seek",
         read_docx,
         "headings, or the name of the side text",
-        "unpacked bytes, ratio, XML depth",
+        _UNPACKED,
         "Unpacked and parsed as it streams: body, tables, notes, comments, headers, footers.",
     ),
     Format(
         "xlsx",
         "Excel workbook",
-        "xlsx xlsm xltx",
-        _OFFICE + "spreadsheetml.sheet application/vnd.ms-excel.sheet.macroEnabled.12",
+        "xlsx xlsm xltx xltm",
+        f"{_OFFICE}spreadsheetml.sheet {_OFFICE}spreadsheetml.template "
+        "application/vnd.ms-excel.sheet.macroEnabled.12 application/vnd.ms-excel.template.macroEnabled.12",
         "seek",
         read_xlsx,
         "sheet, rows",
-        "unpacked bytes, ratio, XML depth",
+        _UNPACKED,
         "Row by row; shared texts are reached through checkpoints of the unpacking.",
     ),
     Format(
         "pptx",
         "PowerPoint presentation",
-        "pptx pptm ppsx",
-        _OFFICE + "presentationml.presentation " + _OFFICE + "presentationml.slideshow",
+        "pptx pptm ppsx ppsm potx potm",
+        f"{_OFFICE}presentationml.presentation {_OFFICE}presentationml.slideshow {_OFFICE}presentationml.template "
+        "application/vnd.ms-powerpoint.presentation.macroEnabled.12 "
+        "application/vnd.ms-powerpoint.slideshow.macroEnabled.12",
         "seek",
         read_pptx,
         "slide, notes",
-        "unpacked bytes, ratio, XML depth",
+        _UNPACKED,
         "Slide by slide in their order, each with its notes.",
     ),
     Format(
@@ -206,30 +217,129 @@ FORMATS: tuple[Format, ...] = (
         "Page by page in a child process; pages without text become small PDFs for recognition.",
     ),
     _no("locked", "Locked Office document", "", "", "The document is protected with a password.", "encrypted"),
-    _no(
-        "ole",
-        "Old Office document",
-        "doc xls ppt msg dot pps",
-        "application/msword application/vnd.ms-excel application/vnd.ms-powerpoint application/vnd.ms-outlook",
-        "An Office document of before 2007 is not read yet; saved as DOCX, XLSX or PPTX it can be.",
+    Format(
+        "odt",
+        "OpenDocument text",
+        "odt ott",
+        _OPEN + "text " + _OPEN + "text-template",
+        "seek",
+        read_odt,
+        "headings, or the name of the side text",
+        _UNPACKED,
+        "Unpacked and parsed as it streams: body, tables, notes, comments, headers, footers.",
     ),
-    _no(
+    Format(
+        "ods",
+        "OpenDocument spreadsheet",
+        "ods ots",
+        _OPEN + "spreadsheet " + _OPEN + "spreadsheet-template",
+        "seek",
+        read_ods,
+        "sheet, rows",
+        _UNPACKED,
+        "Row by row as it streams; rows that repeat are told once, with their numbers.",
+    ),
+    Format(
+        "odp",
+        "OpenDocument presentation, drawing",
+        "odp otp odg otg",
+        f"{_OPEN}presentation {_OPEN}presentation-template {_OPEN}graphics {_OPEN}graphics-template",
+        "seek",
+        read_odp,
+        "slide, notes",
+        _UNPACKED,
+        "Slide by slide as it streams, each with its notes.",
+    ),
+    Format(
+        "epub",
+        "Electronic book",
+        "epub",
+        "application/epub+zip",
+        "seek",
+        read_epub,
+        "chapter, headings",
+        _UNPACKED,
+        "Chapter by chapter in the order of reading, each as a web page.",
+    ),
+    Format(
+        "rtf",
+        "Rich text",
+        "rtf",
+        "application/rtf text/rtf text/richtext",
+        "stream",
+        read_rtf,
+        "headings, or the name of the side text",
+        "text, depth of groups",
+        "Parsed as it streams; pictures and embedded objects are passed over.",
+    ),
+    Format(
+        "svg",
+        "SVG drawing",
+        "svg",
+        "image/svg+xml",
+        "stream",
+        read_svg,
+        "title, description, or the drawing's title",
+        "text",
+        "Its words as it streams; scripts, styles and pictures are left out.",
+    ),
+    Format(
+        "xls",
+        "Old Excel workbook",
+        "xls xlt",
+        "application/vnd.ms-excel",
+        "child",
+        read_workbook,
+        "sheet, rows",
+        "20 MB; time and memory of the child process",
+        "Held whole in a child process, told row by row.",
+    ),
+    Format(
         "xlsb",
         "Binary Excel workbook",
         "xlsb",
         "application/vnd.ms-excel.sheet.binary.macroEnabled.12",
-        "A binary Excel workbook is not read yet; saved as XLSX it can be.",
+        "child",
+        read_workbook,
+        "sheet, rows",
+        "20 MB; time and memory of the child process",
+        "Held whole in a child process, told row by row.",
+    ),
+    _no(
+        "doc",
+        "Old Word document",
+        "doc dot",
+        "application/msword",
+        "A Word document of before 2007 is not read; saved as DOCX, or opened as a Google document, it can be.",
+    ),
+    _no(
+        "ppt",
+        "Old PowerPoint presentation",
+        "ppt pps pot",
+        "application/vnd.ms-powerpoint",
+        "A PowerPoint presentation of before 2007 is not read; saved as PPTX, or opened in Google Slides, it can be.",
+    ),
+    _no(
+        "msg",
+        "Outlook message",
+        "msg",
+        "application/vnd.ms-outlook",
+        "A message saved by Outlook is not read; saved as EML it can be.",
+    ),
+    _no(
+        "ole",
+        "Other old Office document",
+        "pub vsd mpp",
+        "",
+        "An Office document of before 2007 is not read; saved in a format of today it can be.",
     ),
     _no(
         "odf",
-        "OpenDocument",
-        "odt ods odp odg",
-        "application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.spreadsheet "
-        "application/vnd.oasis.opendocument.presentation",
-        "An OpenDocument file is not read yet.",
+        "Other OpenDocument file",
+        "odf odb odc odm",
+        "",
+        "An OpenDocument file of this kind holds formulas, charts or a database, no text that is read.",
     ),
-    _no("epub", "Electronic book", "epub", "application/epub+zip", "An EPUB book is not read yet."),
-    _no("rtf", "Rich text", "rtf", "application/rtf text/rtf", "A rich text (RTF) file is not read yet."),
     Format(
         "mail",
         "Mail",

@@ -60,18 +60,36 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 _OFFICE = {
     b"wordprocessingml.document.main": "docx",
     b"wordprocessingml.template.main": "docx",
+    b"word.template.macroEnabledTemplate.main": "docx",
     b"word.document.macroEnabled.main": "docx",
     b"spreadsheetml.sheet.main": "xlsx",
     b"spreadsheetml.template.main": "xlsx",
+    b"excel.template.macroEnabled.main": "xlsx",
     b"excel.sheet.macroEnabled.main": "xlsx",
     b"sheet.binary.macroEnabled.main": "xlsb",
     b"presentationml.presentation.main": "pptx",
     b"presentationml.slideshow.main": "pptx",
+    b"presentationml.template.main": "pptx",
+    b"powerpoint.slideshow.macroEnabled.main": "pptx",
+    b"powerpoint.template.macroEnabled.main": "pptx",
     b"powerpoint.presentation.macroEnabled.main": "pptx",
 }
 _MIMETYPES = {
+    b"application/vnd.oasis.opendocument.text": "odt",
+    b"application/vnd.oasis.opendocument.spreadsheet": "ods",
+    b"application/vnd.oasis.opendocument.presentation": "odp",
+    b"application/vnd.oasis.opendocument.graphics": "odp",
     b"application/vnd.oasis.opendocument": "odf",
     b"application/epub+zip": "epub",
+}
+# The streams that only one kind of old Office document has.
+_STREAMS = {
+    "EncryptedPackage": "locked",
+    "WordDocument": "doc",
+    "PowerPoint Document": "ppt",
+    "Workbook": "xls",
+    "Book": "xls",
+    "__properties_version1.0": "msg",
 }
 # Atomic groups: without them, many comments could be taken apart in more ways than there is time for.
 _HTML = re.compile(
@@ -108,8 +126,12 @@ def of_zip(names: Mapping[str, int] | set[str], content_types: bytes, mimetype: 
     return "program" if {"META-INF/MANIFEST.MF", "AndroidManifest.xml"} & set(names) else "zip"
 
 
-def of_ole(head: bytes, named: str | None) -> str:
-    """An old Office file, or a new one that is locked with a password: both look alike from outside."""
-    if "EncryptedPackage".encode("utf-16-le") in head or named in ("docx", "xlsx", "pptx"):
+def of_ole(directory: bytes, named: str | None) -> str:
+    """An old Office file, or a new one that is locked with a password, by the names in its directory: all look alike
+    from outside."""
+    for stream, kind in _STREAMS.items():
+        if stream.encode("utf-16-le") + b"\0\0" in directory:
+            return kind
+    if named in ("docx", "xlsx", "pptx", "xlsb"):
         return "locked"
-    return "ole"
+    return named if named and named in _STREAMS.values() else "ole"

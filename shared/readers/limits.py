@@ -25,6 +25,7 @@ class Limits:
     step_seconds: float = 60.0  # of the processor, from one piece of text of a container to the next
     row_bytes: int = 10 * MIB  # one row of a table
     notebook_bytes: int = 8 * MIB  # parsed as a notebook; a larger one is read as plain JSON
+    workbook_bytes: int = 20 * MIB  # of an old or binary workbook, which is held whole in a child process
     image_pixels: int = 40_000_000
     window_pages: int = 15  # pages of one window for recognition ...
     window_bytes: int = 2 * MIB  # ... and its bytes

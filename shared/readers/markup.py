@@ -35,19 +35,19 @@ Told = tuple[str, Locator]
 
 def read_html(source: Source, _limits: Limits, after: State) -> Iterator[Part]:
     """A web page. Locators: the path of headings. Going on reads from the beginning and leaves out what was told."""
-    return gather(numbered([lambda: _told(source)], after), after)
+    return gather(numbered([lambda: told(Page(), source)], after), after)
 
 
-def _told(source: Source) -> Iterator[Told]:
-    page = Page()
+def told(markup: Markup, source: Source) -> Iterator[Told]:
+    """What a parser makes of a source, as it comes."""
     for text in _characters(source):
         for at in range(0, len(text), _FEED):
-            page.feed_bounded(text[at : at + _FEED])
-            yield from page.out
-            page.out.clear()
-    page.close()
-    page.flush("\n\n")
-    yield from page.out
+            markup.feed_bounded(text[at : at + _FEED])
+            yield from markup.out
+            markup.out.clear()
+    markup.close()
+    markup.flush("\n\n")
+    yield from markup.out
 
 
 def _characters(source: Source) -> Iterator[str]:
@@ -73,17 +73,12 @@ def _encoding(sample: bytes, *, whole: bool) -> tuple[str, int, bool]:
 _DECLARED = re.compile(rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
 
 
-class Page(HTMLParser):
-    """Paragraphs of a page, each with the headings above it."""
+class Markup(HTMLParser):
+    """Python's parser within bounds. What it hears is the business of its kinds."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.out: list[Told] = []
-        self._path: list[tuple[int, str]] = []
-        self._heading = 0
-        self._silent: list[str] = []
-        self._verbatim = 0
-        self._flow = Flow(self._tell)
         self._until = ""  # what ends the thing that is being skipped
         self._tail = ""  # the last characters skipped: an end of three may fall between two feeds
 
@@ -104,6 +99,9 @@ class Page(HTMLParser):
             if rest:
                 self.feed(rest)
 
+    def flush(self, separator: str) -> None:
+        """End the paragraph."""
+
     def _skipped(self, text: str) -> str:
         if self._until == "-->":
             text = self._tail + text
@@ -117,6 +115,18 @@ class Page(HTMLParser):
 
     def updatepos(self, i: int, j: int) -> int:
         return j
+
+
+class Page(Markup):
+    """Paragraphs of a page, each with the headings above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._path: list[tuple[int, str]] = []
+        self._heading = 0
+        self._silent: list[str] = []
+        self._verbatim = 0
+        self._flow = Flow(self._tell)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _SILENT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,9 +17,10 @@ from shared.readers.source import Opened, Source
 
 # No beginning of such a file is worth keeping.
 _HOSTILE = {"zip_bomb", "dtd", "too_deep", "tag_too_long", "too_many_names"}
+_OLD = {"ole", "doc", "ppt", "msg"}
 BY_KIND = {row.kind: row for row in FORMATS}
 _BY_EXTENSION = {extension: row for row in FORMATS for extension in row.extensions.split()}
-_BY_TYPE = {mime_type: row for row in FORMATS for mime_type in row.mime_types.split()}
+_BY_TYPE = {mime_type.lower(): row for row in FORMATS for mime_type in row.mime_types.split()}
 
 
 def read(source: Source, limits: Limits | None = None, after: State | None = None) -> Iterator[Part]:
@@ -58,19 +60,20 @@ def choose(opened: Opened, limits: Limits, named: Format | None) -> Format:
     if kind == "zip":
         kind = _zip_kind(opened, limits)
     elif kind == "ole":
-        kind = kinds.of_ole(opened.head, named.kind if named else None)
+        kind = kinds.of_ole(_ole_directory(opened), named.kind if named else None)
     if kind and not (kind in ("html", "mailbox") and named and named.needs == "stream"):
         if kind == "binary":  # its name may at least say what nobody can read
-            named = next((row for row in (named, stated) if row and row.kind != "ole"), None)
+            named = next((row for row in (named, stated) if row and row.kind not in _OLD), None)
             if named and named.needs in ("seek", "child"):
                 raise broken(f"it is named like a {named.title} and does not begin like one")
             return named if named and named.read is None else BY_KIND["binary"]
         unread = named if kind in ("zip", "ole", "tiff") and named and named.read is None else None
         return unread or BY_KIND[kind]
     for row in (named, stated):  # text, by all signs: who says what kind?
-        if row and row.needs == "stream":
+        if row and row.needs == "stream" and row.kind != "rtf":  # its beginning would have shown it
             return row
-    if named and named.needs in ("seek", "child") and stated in (None, named):
+    # Many programs write a table as text, as XML or as a web page, and call it .xls.
+    if named and named.needs in ("seek", "child") and named.kind != "xls" and stated in (None, named):
         raise broken(f"it is named like a {named.title} and does not begin like one")
     return BY_KIND["text"]
 
@@ -100,6 +103,17 @@ def _zip_kind(opened: Opened, limits: Limits) -> str:
             for name in ("[Content_Types].xml", "mimetype")
         )
         return kinds.of_zip(archive.names, types, mimetype)
+
+
+def _ole_directory(opened: Opened) -> bytes:
+    """The first entries of an old Office document's directory: they name its main stream."""
+    shift, first = struct.unpack_from("<30xH16xI", opened.head.ljust(52, b"\0"))
+    at = (first + 1) << min(shift, 12)
+    if at + 4096 <= len(opened.head):
+        return opened.head[at : at + 4096]
+    with closing(opened.seekable()) as file:
+        file.seek(at)
+        return file.read(4096) or b""
 
 
 def _bounded(row: Format, source: Source, limits: Limits, after: State) -> Iterator[Part]:

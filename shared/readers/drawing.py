@@ -1,0 +1,77 @@
+"""SVG: the words of a drawing and what it says of itself; no script, no style, no picture.
+
+Read by the parser of web pages: a drawing may declare entities, as Illustrator's do, and carry its pictures as
+megabytes of letters in an attribute. The one is never expanded, the other skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared.domain.parts import Locator, Part, State
+from shared.readers.gather import Flow, clean, gather, numbered
+from shared.readers.limits import Limits
+from shared.readers.markup import Markup, told
+from shared.readers.source import Source
+
+_PARTS = {"title": "title", "desc": "description", "text": None, "flowroot": None, "foreignobject": None}
+_LINES = {"p", "div", "br", "li", "tr", "flowpara", "h1", "h2", "h3"}
+_TITLE = 200
+_DEPTH = 64
+
+
+def read_svg(source: Source, _limits: Limits, after: State) -> Iterator[Part]:
+    """A drawing. Locators: the drawing's title as heading, or `title` and `description` themselves."""
+    return gather(numbered([lambda: told(Drawing(), source)], after), after)
+
+
+class Drawing(Markup):
+    """The texts of a drawing, in the order of the file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._within: list[str] = []  # what is heard at present
+        self._title = ""
+        self._flow = Flow(self._tell)
+        self._silent = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        name = tag.rpartition(":")[2]
+        if name in ("script", "style", "metadata"):
+            self._silent = self._silent or name
+        elif name in _PARTS:
+            self.flush("\n")
+            self._within.append(name)
+            del self._within[:-_DEPTH]
+        elif name in _LINES:
+            self.flush("\n")
+        elif name == "tspan" and any(key in ("x", "y", "dy") for key, _ in attrs):
+            self._flow.add(" ")  # another line, or another place in it
+
+    def handle_endtag(self, tag: str) -> None:
+        name = tag.rpartition(":")[2]
+        if name == self._silent:
+            self._silent = ""
+        elif name in self._within:
+            self.flush("\n")
+            while self._within.pop() != name:
+                pass
+        elif name in _LINES:
+            self.flush("\n")
+
+    def handle_data(self, data: str) -> None:
+        if self._within and not self._silent:
+            self._flow.add(data)
+
+    def flush(self, separator: str) -> None:
+        """End the line."""
+        begun, text = self._flow.begun, " ".join(self._flow.take().split())
+        if text or begun:
+            self._tell(text + "\n")
+            if self._within[-1:] == ["title"] and not self._title:
+                self._title = clean(text)[:_TITLE]
+
+    def _tell(self, text: str) -> None:
+        part = _PARTS[self._within[-1]] if self._within else None
+        heading = None if part else self._title or None
+        self.out.append((clean(text), Locator(heading=heading, part=part)))
