@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared.adapters.access import Access
 from shared.adapters.drive import DriveSource
 from shared.adapters.firestore import AccessTokens
-from shared.domain.errors import Superseded
+from shared.domain.errors import LongWait, Skipped, Superseded
 from shared.domain.files import File
 from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, SYNC_REQUESTS
 from tests.integration.pipeline import Person, Pipeline, long_text, pipeline, wait_for
@@ -92,7 +93,7 @@ def test_a_life_with_a_stale_epoch_reads_nothing(pipeline: Pipeline) -> None:
     """A function that timed out keeps running: what it says after that must count for nothing."""
     with pipeline.setting(LIFE_SECONDS="0"):
         pipeline.pubsub.faults.hold("file-streamer")
-        person = pipeline.person({"book.txt": long_text("delta", 1_100_000)})
+        person = pipeline.person({"book.txt": long_text("delta", 600_000)})
         job_id, epoch = job_of(pipeline, person)
         next_life = FileChanged(
             user_id=person.user_id,
@@ -111,7 +112,7 @@ def test_a_life_with_a_stale_epoch_reads_nothing(pipeline: Pipeline) -> None:
     assert stale == [204, 204, 204]
     assert after == before
     assert pipeline.states(person) == {"book.txt": "indexed"}
-    assert pipeline.count("gdrive_chunks", person) == 3
+    assert pipeline.count("gdrive_chunks", person) == 2
 
 
 def test_a_zombie_cannot_write(pipeline: Pipeline) -> None:
@@ -256,14 +257,13 @@ def test_a_file_that_cannot_be_read_five_times_is_failed_with_its_next_try(pipel
 
 
 def test_a_dead_chunk_fails_its_file_and_a_next_try_pays_for_what_is_missing_only(pipeline: Pipeline) -> None:
-    """Of a book in three chunks one was given up; the other two are not embedded again."""
+    """Of a book in two chunks one was given up; the other one is not embedded again."""
     pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
     with pipeline.setting(ENTITIES="off"):
         pipeline.pubsub.faults.hold("ai-processor")
-        person = pipeline.person({"book.txt": long_text("delta", 1_100_000)})
-        first, second, dead = pipeline.messages(FILE_CHUNKS, person, FileChunk)
-        for chunk in (first, second):
-            assert pipeline.push("ai_processor", chunk).status_code == 204
+        person = pipeline.person({"book.txt": long_text("delta", 600_000)})
+        first, dead = pipeline.messages(FILE_CHUNKS, person, FileChunk)
+        assert pipeline.push("ai_processor", first).status_code == 204
         marks = {"CloudPubSubDeadLetterSourceSubscription": "ai-processor"}
         assert pipeline.push("channel_renewer", dead, attributes=marks).status_code == 204
         buried = pipeline.states(person)
@@ -276,7 +276,7 @@ def test_a_dead_chunk_fails_its_file_and_a_next_try_pays_for_what_is_missing_onl
     assert buried == {"book.txt": "failed"}
     assert pipeline.states(person) == {"book.txt": "indexed"}
     passages = pipeline.sql(f"SELECT passages FROM gdrive_chunks WHERE job_id = '{dead.job_id}' ORDER BY index")
-    assert pipeline.vertex.texts - texts == passages[2][0]
+    assert pipeline.vertex.texts - texts == passages[1][0]
 
 
 def test_the_dead_chunk_of_an_old_revision_says_nothing_about_the_new_one(pipeline: Pipeline) -> None:
@@ -327,11 +327,11 @@ def test_a_used_up_download_quota_is_waited_for(pipeline: Pipeline) -> None:
 
 def test_a_quota_that_ends_in_the_middle_of_a_file_loses_none_of_its_chunks(pipeline: Pipeline) -> None:
     """What was published before the wait is understood during it; the next life goes on behind it."""
-    text = long_text("delta", 1_300_000)
+    text = long_text("delta", 900_000)
     with pipeline.setting(ENTITIES="off", WINDOW_BYTES=200_000):
         whole = pipeline.person({"book.txt": text})
         pipeline.pubsub.faults.hold("ai-processor")
-        pipeline.google.faults.cut(900_000)
+        pipeline.google.faults.cut(750_000)
         pipeline.google.faults.fail("files.media", 403, "downloadQuotaExceeded", skip=1)
         person = pipeline.person({"book.txt": text})
         waiting, requests = pipeline.states(person), pipeline.google.faults.media_bytes
@@ -361,6 +361,66 @@ def test_a_used_up_model_quota_is_waited_for(pipeline: Pipeline) -> None:
     make_due(pipeline, person)
     pipeline.tick("reap")
     assert pipeline.states(person) == {"a.md": "indexed"}
+
+
+# Order ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_of_drive_that_comes_late_is_not_believed(pipeline: Pipeline) -> None:
+    """Whoever asked Drive last knows best: an older answer, a 404 among them, must not overwrite what it wrote."""
+    person = pipeline.person({"a.md": "The first wording.\n"})
+    file_id = person.id_of("a.md")
+    database = pipeline.speaking_as("worker")
+    files = Files(database, person.user_id, file_id, pipeline.settings)
+    ticket = files.ask()
+    old = Access(pipeline.settings, database).drive(person.user_id).file(file_id)
+    person.put("a.md", "The second wording.\n")
+    pipeline.sync(person)
+    before = pipeline.files(person)
+
+    files.bury(ticket, "gone", "A 404 of long ago.")
+    files.skip(ticket, Skipped("A refusal of long ago."))
+    files.wait(ticket, LongWait("A limit of long ago."))
+    with pytest.raises(Superseded):
+        files.claim(ticket, old, FileChanged(reason=REASON.CHANGED))
+    with database.transaction(person.user_id) as tx:
+        noted = tx.rows("note_files", files=json.dumps([old.as_row()]), announced_ms=0)
+
+    assert noted == []
+    assert pipeline.files(person) == before
+    assert pipeline.text(person, "a.md") == "The second wording."
+
+
+def test_a_chunk_that_comes_after_the_file_went_brings_nothing_back(pipeline: Pipeline) -> None:
+    """The file went into the bin while its text was still on its way."""
+    pipeline.pubsub.faults.hold("ai-processor")
+    person = pipeline.person({"a.md": "Gone before it came.\n"})
+    pipeline.google.trash(person.id_of("a.md"))
+    pipeline.sync(person)
+
+    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.settle()
+    in_bin = pipeline.states(person), pipeline.search(person, "gone before")
+    pipeline.google.untrash(person.id_of("a.md"))
+    pipeline.sync(person)
+
+    assert in_bin == ({"a.md": "deleted"}, [])
+    assert pipeline.states(person) == {"a.md": "indexed"}
+
+
+def test_a_chunk_that_comes_after_the_file_was_closed_to_us_brings_nothing_back(pipeline: Pipeline) -> None:
+    """Who may no longer read a file must not find its text either, once we were told."""
+    pipeline.pubsub.faults.hold("ai-processor")
+    person = pipeline.person({"a.md": "Closed before it came.\n"})
+    pipeline.google.faults.fail("files.get", 403, "insufficientFilePermissions")
+    changed = FileChanged(user_id=person.user_id, file_id=person.id_of("a.md"), reason=REASON.CHANGED)
+    assert pipeline.push("file_streamer", changed).status_code == 204
+
+    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.settle()
+
+    assert pipeline.states(person) == {"a.md": "skipped"}
+    assert pipeline.search(person, "closed before") == []
 
 
 # Drive changes its mind -----------------------------------------------------------------------------------------------

@@ -93,8 +93,8 @@ def test_an_edit_replaces_what_search_shows(pipeline: Pipeline) -> None:
 def test_a_reader_sees_the_old_revision_or_the_new_one(pipeline: Pipeline) -> None:
     """A mix of two revisions is a text that nobody wrote."""
     with pipeline.setting(ENTITIES="off"):
-        person = pipeline.person({"book.txt": long_text("alpha", 700_000)})
-        person.put("book.txt", long_text("omega", 900_000))
+        person = pipeline.person({"book.txt": long_text("alpha", 560_000)})
+        person.put("book.txt", long_text("omega", 640_000))
         done, seen = threading.Event(), set()
 
         def look() -> None:
@@ -182,8 +182,8 @@ def test_content_that_comes_back_and_leaves_again_ends_right(pipeline: Pipeline)
 
 def test_a_long_file_read_in_many_lives_is_the_file_read_in_one(pipeline: Pipeline) -> None:
     """A function stops after nine minutes; nobody may be able to tell where it did."""
-    text = long_text("delta", 1_300_000)
-    with pipeline.setting(ENTITIES="off"):
+    text = long_text("delta", 900_000)
+    with pipeline.setting(ENTITIES="off", TEXT_BYTES=700_000):
         whole = pipeline.person({"book.txt": text})
         with pipeline.setting(LIFE_SECONDS="0"):
             pieces = pipeline.person({"book.txt": text})
@@ -191,8 +191,11 @@ def test_a_long_file_read_in_many_lives_is_the_file_read_in_one(pipeline: Pipeli
     assert pipeline.states(pieces) == {"book.txt": "indexed"}
     assert pipeline.passages(pieces) == pipeline.passages(whole)
     lives = pipeline.sql(f"SELECT attempts, expected_chunks FROM gdrive_jobs WHERE user_id = '{pieces.user_id}'")[0]
-    assert lives[1] == 3
-    assert lives[0] > 3
+    assert lives[1] >= 2
+    assert lives[0] > 2
+    cuts = [pipeline.files(person)["book.txt"]["truncated_at"] for person in (whole, pieces)]
+    assert cuts[0] is not None, "it is longer than the bound, and says so"
+    assert cuts[0] == cuts[1]
     assert pipeline.count("gdrive_audit_log", pieces, "action = 'read'") == 1
 
 
