@@ -114,7 +114,10 @@ def _message(scanner: Scanner, stop: Stop, limits: Limits, after: State, base: d
     items = chain([_Letterhead(head, place)], _walk(scanner, stop, head, place))
     for number, item in enumerate(items):
         if number > limits.parts:
-            yield Text(f"More than {limits.parts:,} parts are not read.\n", _at(place), {**base, "item": number})
+            if number >= first:
+                yield Text(
+                    f"More than {limits.parts:,} parts are not read.\n", _at(place), {**base, "item": number + 1}
+                )
             return
         if number < first:
             if isinstance(item, _Leaf) and item.is_text:

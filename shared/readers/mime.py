@@ -14,6 +14,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
 from email.parser import BytesHeaderParser
+from functools import cached_property
 
 from shared.readers.encoding import guess
 from shared.readers.gather import clean
@@ -169,16 +170,16 @@ class Headers:
             value = raw.decode(guess(raw), "replace")
         return " ".join(clean(words(_UNFOLDED.sub(" ", value))).split())
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name of an attachment, as its sender gave it."""
         return words(_or_nothing(self._short.get_filename))
 
-    @property
+    @cached_property
     def charset(self) -> str:
         return _or_nothing(self._short.get_content_charset)
 
-    @property
+    @cached_property
     def boundary(self) -> bytes:
         """What stands between the parts; nothing where there is none to go by."""
         boundary = _or_nothing(self._short.get_boundary).encode("ascii", "replace") if self.multipart else b""
@@ -212,7 +213,7 @@ def _or_nothing(parameter: Callable[[], str | None]) -> str:
     """A parameter of a header; Python's decoders of them stumble over some."""
     try:
         return parameter() or ""
-    except (LookupError, UnicodeError, ValueError):
+    except (LookupError, TypeError, ValueError):
         return ""
 
 
