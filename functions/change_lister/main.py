@@ -21,7 +21,7 @@ from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared import log
 from shared.adapters.access import Access
-from shared.adapters.drive import Change, Drive, PageTokenRejected, Unsupported
+from shared.adapters.drive import Change, Drive, PageTokenRejected
 from shared.adapters.firestore import Cursor, Cursors
 from shared.adapters.hold import hold
 from shared.adapters.oauth import verify_push_token
@@ -197,7 +197,7 @@ class Lister:
         known = set(self._cursors.corpora(self._user_id))
         try:
             drives = {drive_id for drive_id, _ in self._drive.drives()}
-        except Unsupported as refusal:
+        except Rejected as refusal:  # a server that has none, or an organisation that allows none
             return log.event("no shared drives here", reason=str(refusal), user_id=self._user_id)
         for drive_id in sorted(drives - known):
             self._ask_for(drive_id, SyncRequested.Reason.CONNECTED)

@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from shared import log
-from shared.adapters.drive import Drive, Unsupported
+from shared.adapters.drive import Drive
 from shared.adapters.firestore import Channel, Channels
 from shared.adapters.postgres import Database
 from shared.config import Settings
+from shared.domain.errors import Rejected, Unavailable
 
 
 class Watching:
@@ -62,11 +63,15 @@ class Watching:
             watch = drive.watch(
                 page_token, corpus, channel_id, token, self._settings.webhook_url, int(expires.timestamp() * 1000)
             )
-        except Unsupported as refusal:
+        except Rejected as refusal:
+            # Whatever Drive has against it: without notifications the sweep finds every change, only later.
             self._channels.forget(channel_id)
             self._note(user_id, channel_id, corpus, "unsupported", None, None)
             log.event("no notifications here", "WARNING", user_id=user_id, corpus=corpus, reason=str(refusal))
             return False
+        except Unavailable:
+            self._channels.forget(channel_id)
+            raise
         granted = datetime.fromtimestamp(watch.expiration / 1000, UTC)
         self._channels.activate(channel_id, watch.resource_id, granted)
         self._note(user_id, channel_id, corpus, "active", watch.resource_id, granted)

@@ -496,6 +496,36 @@ def test_a_forgotten_page_token_lists_everything_and_reads_nothing(pipeline: Pip
     assert pipeline.reads(person) == before + 1
 
 
+def test_an_organisation_that_forbids_notifications_and_shared_drives_forbids_nothing_else(
+    pipeline: Pipeline,
+) -> None:
+    """What only helps must not stop what it helps."""
+    pipeline.google.faults.fail("changes.watch", 403, "forbidden", times=None)
+    pipeline.google.faults.fail("drives.list", 403, "forbidden", times=None)
+
+    with pipeline.setting(WEBHOOK_URL=pipeline.url("drive_webhook")):
+        person = pipeline.person({"a.md": "Read all the same.\n"})
+        pipeline.sync(person)
+
+    assert pipeline.states(person) == {"a.md": "indexed"}
+    assert not [path for path in pipeline.documents_of(person) if path.startswith("channels/")]
+
+
+def test_a_file_that_may_be_downloaded_again_is_read(pipeline: Pipeline) -> None:
+    """Its owner forbade it and thought better of it; its content is the same, and still it is news."""
+    person = pipeline.person()
+    file_id = person.put("a.md", "Closed and opened.\n")
+    pipeline.google.edit(file_id, can_download=False)
+    pipeline.sync(person)
+    closed = pipeline.files(person)["a.md"]
+
+    pipeline.google.edit(file_id, can_download=None)
+    pipeline.sync(person)
+
+    assert (closed["state"], closed["reason_code"]) == ("skipped", "cannotDownloadFile")
+    assert pipeline.states(person) == {"a.md": "indexed"}
+
+
 def test_a_lister_that_fails_half_way_is_repeated_and_loses_nothing(pipeline: Pipeline) -> None:
     """The cursor moves only behind what is announced."""
     pipeline.google.faults.fail("changes.list", 500, "backendError", times=9)

@@ -180,6 +180,25 @@ def test_content_that_comes_back_and_leaves_again_ends_right(pipeline: Pipeline)
     assert pipeline.sql("SELECT count(*) FROM memories WHERE embedding IS NULL") == [[0]]
 
 
+def test_content_that_is_taken_back_while_it_is_understood_can_come_again(pipeline: Pipeline) -> None:
+    """A, then B whose chunks are still on their way, then A again: B's chunks are refused, and B must not be stuck."""
+    first, second = "The well is deep.\n", "The well has dried up.\n"
+    person = pipeline.person({"a.md": first})
+    pipeline.pubsub.faults.hold("ai-processor")
+    for text in (second, first):
+        person.put("a.md", text)
+        pipeline.sync(person)
+    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.settle()
+    between = pipeline.text(person, "a.md"), pipeline.states(person)
+
+    person.put("a.md", second)
+    pipeline.sync(person)
+
+    assert between == (first.strip(), {"a.md": "indexed"})
+    assert (pipeline.text(person, "a.md"), pipeline.states(person)) == (second.strip(), {"a.md": "indexed"})
+
+
 def test_a_long_file_read_in_many_lives_is_the_file_read_in_one(pipeline: Pipeline) -> None:
     """A function stops after nine minutes; nobody may be able to tell where it did."""
     text = long_text("delta", 900_000)

@@ -2,7 +2,8 @@
 
 -- name: note_files
 -- A page of a listing or of the change log. New and changed content becomes `queued`, whose names are searchable at
--- once; a mere rename or move only changes what we know. An older version never overwrites a newer one.
+-- once; a mere rename or move only changes what we know. A file that was skipped is looked at again when what we may
+-- do with it has changed. An older version never overwrites a newer one.
 INSERT INTO gdrive_files AS f (
     user_id, file_id, drive_id, name, mime_type, size, md5_checksum, sha256_checksum, head_revision_id, version,
     content_key, created_time, modified_time, parents, owned_by_me, owners, web_view_link, resource_key,
@@ -28,11 +29,13 @@ ON CONFLICT (user_id, file_id) DO UPDATE SET
     announced_at = coalesce(excluded.announced_at, f.announced_at),
     state = CASE
         WHEN excluded.state = 'folder' THEN 'folder'
-        WHEN f.state IN ('deleted', 'folder') OR f.content_key IS DISTINCT FROM excluded.content_key THEN 'queued'
+        WHEN f.state IN ('deleted', 'folder') OR f.content_key IS DISTINCT FROM excluded.content_key
+            OR (f.state = 'skipped' AND f.capabilities IS DISTINCT FROM excluded.capabilities) THEN 'queued'
         ELSE f.state END,
     state_at = CASE
         WHEN excluded.state = 'folder' OR f.state IN ('deleted', 'folder')
-            OR f.content_key IS DISTINCT FROM excluded.content_key THEN app_now()
+            OR f.content_key IS DISTINCT FROM excluded.content_key
+            OR (f.state = 'skipped' AND f.capabilities IS DISTINCT FROM excluded.capabilities) THEN app_now()
         ELSE f.state_at END
 WHERE excluded.version >= f.version
 RETURNING f.file_id, f.state, f.version;
