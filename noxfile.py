@@ -16,7 +16,7 @@ from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
-PROGRAMS = {f"Running session {name}" for name in ("local", "function", "read", "bench", "schemas")}
+PROGRAMS = {f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas")}
 
 nox.needs_version = ">=2026"
 nox.options.sessions = ["test"]
@@ -42,6 +42,12 @@ def local(session: nox.Session) -> None:
 def function(session: nox.Session) -> None:
     """One function alone, as deployed: NAME [--port P]."""
     become(session, "infra.local.function")
+
+
+@nox.session
+def cat(session: nox.Session) -> None:
+    """One file of a Drive to standard output: FILE_ID [--drive URL --token T]."""
+    become(session, "infra.local.cat")
 
 
 @nox.session

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from shared.adapters import oauth
 from shared.adapters.drive import Drive
@@ -18,7 +20,7 @@ def drive_at(url: str, refresh_token: str, settings: Settings | None = None) -> 
     """The Drive behind this address. Its access token is fetched when it is first needed."""
     url = url.rstrip("/")
     config = replace(
-        settings or Settings(google_cloud_project="local"),
+        settings or Settings(google_cloud_project="local", retry_base_seconds=0.2),
         drive_endpoint=url,
         oauth_token_url=f"{url}/token",
         oauth_client_id=_CLIENT_ID,
@@ -47,5 +49,14 @@ class Token:
 
 def add_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """`--drive URL --token T`, which go together."""
-    parser.add_argument("--drive", metavar="URL", required=required, help="a Drive v3 server at URL/drive/v3")
+    help_of_drive = "a Drive v3 server, at URL/drive/v3"
+    parser.add_argument("--drive", metavar="URL", type=_address, required=required, help=help_of_drive)
     parser.add_argument("--token", metavar="T", required=required, help="a refresh token, exchanged at URL/token")
+
+
+def _address(text: str) -> str:
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
+            return text
+    raise argparse.ArgumentTypeError(f"give an address such as http://127.0.0.1:9000, not {text!r}")

@@ -149,7 +149,10 @@ def _id_of(path: str) -> str:
 def _path_of(file_id: str) -> str:
     if file_id == "root":
         return "."
-    return base64.urlsafe_b64decode(file_id + "=" * (-len(file_id) % 4)).decode()
+    try:
+        return base64.urlsafe_b64decode(file_id + "=" * (-len(file_id) % 4)).decode()
+    except ValueError:
+        return f"no file has the id {file_id}"
 
 
 @cache

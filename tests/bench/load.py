@@ -32,7 +32,7 @@ from shared.readers import Limits, read
 
 T = TypeVar("T")
 
-WORKERS = 16
+WORKERS = 32
 LISTERS = 4
 LOOKS = 3  # at a file or a page of a listing, each with the transport's own patience
 SETTINGS = Settings(google_cloud_project="bench", retry_base_seconds=0.25)
