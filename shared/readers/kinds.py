@@ -102,7 +102,7 @@ _MUCH = 0.04  # of the beginning: more control characters than this is no text; 
 
 def by_content(head: bytes) -> str | None:
     """The kind that a file's first bytes prove, `binary` for bytes that are no text of any encoding, else None."""
-    if b"%PDF-" in head[:1024]:
+    if b"%PDF-" in head[:1024] and not head.startswith(b"PK"):  # an archive may begin with a PDF in it
         return "pdf"
     for at, signature, kind in _SIGNATURES:
         if head.startswith(signature, at) and (not signature.isascii() or b"\0" in head[:512] or kind == "rtf"):

@@ -457,7 +457,7 @@ def test_a_contact_is_one_text_however_old_its_format() -> None:
         b"A=\n" * 500_000,
         b"BEGIN:VCARD\n" + b"z" * 5_000_000,
     ],
-    ids=["begun", "parameters", "quotes", "soft", "long"],
+    ids=["begun", "parameters", "quotes", "soft", "endless"],
 )
 def test_no_card_keeps_the_reader_busy(content: bytes) -> None:
     """Calendars are subscribed to from anywhere."""
