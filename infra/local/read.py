@@ -12,6 +12,7 @@ import io
 import json
 import mimetypes
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -79,6 +80,7 @@ def _files(paths: list[Path]) -> Iterator[Path]:
 def _read(path: Path, show: Show, bugs: list[Exception]) -> Outcome:
     began = time.monotonic()
     _forget_peak()
+    ended = _ended_children()
     show.begin(path)
     try:
         outcome = _parts(path, show)
@@ -91,7 +93,7 @@ def _read(path: Path, show: Show, bugs: list[Exception]) -> Outcome:
     except Exception as bug:  # noqa: BLE001 - raised when the other files have been read
         bugs.append(bug)
         outcome = Outcome("failed", f"A fault of Drivestream's own: {type(bug).__name__}.", "bug")
-    show.end(outcome, time.monotonic() - began, _peak_mib())
+    show.end(outcome, time.monotonic() - began, _peak_mib(ended))
     return outcome
 
 
@@ -177,19 +179,24 @@ def _between(what: str, first: int | None, last: int | None) -> str | None:
     return f"{what} {first}" if first == last else f"{what}s {first}-{last}"
 
 
+def _ended_children() -> int:
+    """The highest resident size, in KiB, of all children that have ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
 def _forget_peak() -> None:
     with contextlib.suppress(OSError):  # Linux only: forget the highest resident size so far
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_mib() -> float:
-    """The highest resident size since `_forget_peak`, of this process and of the children it has now."""
+def _peak_mib(ended_before: int) -> float:
+    """The highest resident size since `_forget_peak`: of this process, of the children it has now, and of one that
+    has ended since, if it was larger than any before."""
     try:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        return sum(_high_water(name) for name in ("self", *children)) / 1024
+        ended = _ended_children()
+        return (sum(_high_water(name) for name in ("self", *children)) + (ended if ended > ended_before else 0)) / 1024
     except OSError:
-        import resource
-
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.domain.parts import Locator, Part, State
 from shared.readers.archive import broken, too_deep
@@ -48,6 +48,10 @@ _CHARSETS = {
     255: "cp437",
 }  # fmt: skip
 
+_CONTROL = {"par", "sect", "page", "cell", "nestcell", "row", "pard", "intbl", "s", "outlinelevel", "f", "uc", "plain"}
+_CONTROL |= {"ansicpg", "ansi", "mac", "pc", "pca"}
+_KNOWN = _CONTROL | set(_SIGNS) | {"u", "bin", "fcharset"}  # all others say how it looks
+
 Told = tuple[str, Locator]
 
 
@@ -72,9 +76,9 @@ def _told(source: Source, limits: Limits) -> Iterator[Told]:
         raise broken("it ends in the middle")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Group:
-    """What a brace brings back when it closes."""
+    """What holds until the group's closing brace."""
 
     silent: bool = False
     font: int = -1
@@ -83,6 +87,10 @@ class _Group:
     side: bool = False  # a note, a header: text of its own
     fresh: bool = False  # nothing has been said in it
     starred: bool = False
+
+    def inner(self) -> _Group:
+        """A group that begins within this one."""
+        return _Group(self.silent, self.font, self.fallback, self.table, fresh=True)
 
 
 class Rich:
@@ -116,17 +124,19 @@ class Rich:
                 continue
             found = _TOKEN.match(text, at)
             assert found is not None
-            if found[6] is not None:
-                self._bytes(found[6])
-            elif found[1]:
-                self._word(found[1], int(found[2]) if found[2] else None)
-            elif found[3]:
-                self._byte(found[3])
-            elif found[4]:
-                self._symbol(found[4])
-            elif found[5]:
-                self._brace(found[5])
             at = found.end()
+            kind = found.lastindex
+            if kind == 1 or kind == 2:
+                if found[1] in _KNOWN or self._group.fresh or self._skip:
+                    self._word(found[1], int(found[2]) if found[2] else None)
+            elif kind == 3:
+                self._byte(found[3])
+            elif kind == 4:
+                self._symbol(found[4])
+            elif kind == 5:
+                self._brace(found[5])
+            elif kind == 6:
+                self._bytes(found[6])
         return text[at:]
 
     def finish(self) -> bool:
@@ -144,7 +154,7 @@ class Rich:
             if len(self._groups) >= self._most:
                 raise too_deep(self._most)
             self._groups.append(self._group)
-            self._group = replace(self._group, side=False, fresh=True, starred=False)
+            self._group = self._group.inner()
             return
         if self._group.side:
             self._end_paragraph()
@@ -156,7 +166,7 @@ class Rich:
 
     def _symbol(self, symbol: str) -> None:
         if symbol == "*":
-            self._group = replace(self._group, starred=True)
+            self._group.starred = True
         elif symbol in "\r\n":
             self._word("par", None)
         elif not self._skipped():
@@ -183,16 +193,16 @@ class Rich:
 
     def _open(self, word: str) -> None:
         """The first word of a group says what the group is."""
-        group = replace(self._group, fresh=False, starred=False)
-        if word in _SILENT or (self._group.starred and word not in _HEARD):
-            group = replace(group, silent=True)
+        group = self._group
+        group.fresh = False
+        if word in _SILENT or (group.starred and word not in _HEARD):
+            group.silent = True
         elif word in ("fonttbl", "stylesheet"):
-            group = replace(group, table=word)
+            group.table = word
         elif word in _SIDES and not group.silent:
             self._around.append((self._flow, self._level, self._in_table, self._part))
             self._flow, self._level, self._in_table, self._part = Flow(self._tell), -1, False, _SIDES[word]
-            group = replace(group, side=True)
-        self._group = group
+            group.side = True
 
     def _control(self, word: str, number: int | None) -> None:
         match word:
@@ -211,15 +221,15 @@ class Rich:
             case "outlinelevel" if number is not None and 0 <= number < 9:
                 self._level = number + 1
             case "f":
-                self._group = replace(self._group, font=number or 0)
+                self._group.font = number or 0
             case "uc":
-                self._group = replace(self._group, fallback=min(max(number or 0, 0), 100))
+                self._group.fallback = min(max(number or 0, 0), 100)
             case "ansicpg" if number:
                 self._page = _codec(f"cp{number}") or self._page
             case "ansi" | "mac" | "pc" | "pca":
                 self._page = _PAGES[word]
             case "plain":
-                self._group = replace(self._group, font=-1)
+                self._group.font = -1
 
     def _declare(self, word: str, number: int | None) -> None:
         """Inside the table of fonts or styles."""
@@ -276,7 +286,7 @@ class Rich:
             text = text[count:]
         if self._group.silent or not text:
             return
-        self._group = replace(self._group, fresh=False) if self._group.fresh else self._group
+        self._group.fresh = False
         self._hold(text.encode("latin-1"))
 
     def _hold(self, content: bytes) -> None:

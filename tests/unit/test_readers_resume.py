@@ -11,6 +11,7 @@ from shared.domain.chunks import pack
 from shared.domain.errors import Skipped
 from shared.domain.parts import Image, Pages, Part, State, Text, Truncated
 from shared.readers import BytesSource, Limits, read
+from tests.unit import document_samples
 from tests.unit import reader_samples as make
 
 LIMITS = Limits()
@@ -78,7 +79,7 @@ def samples() -> dict[str, bytes]:
     }
 
 
-SAMPLES = samples()
+SAMPLES = {**samples(), **document_samples.samples()}
 
 
 def parts(name: str, after: State | None = None, window: int = 2 << 20) -> list[Part]:
