@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
 
 from infra.local.errors import StackError
@@ -23,11 +24,14 @@ def require(port: int) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port that nobody listens on, and that still is free when a server is started there a little later.
+
+    Systems lend the ports from 32768 (Linux) or 49152 (others) to outgoing connections, so those are not chosen.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)
+        if is_free(port):
+            return port
 
 
 def _obstacle(port: int) -> int | None:
