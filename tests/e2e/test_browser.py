@@ -99,7 +99,8 @@ def connect(page: Any, name: str) -> None:
     page.get_by_role("button", name="Connect Google Drive").click()
     page.get_by_label(name).check()
     page.get_by_role("button", name="Allow").click()
-    page.get_by_role("heading", name=re.compile("Your Drive|Reading your Drive|Everything is read")).wait_for()
+    page.get_by_role("button", name="Sign out").wait_for()
+    page.wait_for_load_state()
 
 
 def test_whoever_says_no_to_google_is_told_so_and_finds_the_way_back(stack: Machine, browser: Any) -> None:
@@ -137,7 +138,7 @@ def test_a_newcomer_connects_watches_searches_opens_and_leaves(stack: Machine, b
         steps = _watch_until_done(page)
 
         assert loads == [], "the page was loaded anew"
-        assert len(steps) >= 3, f"progress did not move: {steps}"
+        assert len(steps) >= 2, f"progress did not move: {steps}"
         assert steps == sorted(steps), f"progress went backwards: {steps}"
 
         for phrase, name, place in (
