@@ -30,7 +30,9 @@ class LocalStack(Machine):
     @property
     def session(self) -> str:
         """The dashboard's cookie, as `curl -b` takes it."""
-        return (self.data / "session").read_text().strip()
+        kept = self.data / "session"
+        wait_for(kept.exists, lambda: f"nobody was signed in: {self.said()}")
+        return kept.read_text().strip()
 
     def get(self, path: str, **parameters: Any) -> Any:
         """An answer of the dashboard's API. Fails unless it is 200."""

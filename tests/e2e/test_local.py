@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -156,6 +157,7 @@ def read_mixed_folder(tmp_path: Path, count: int, *options: str, **more: bool) -
 def different(manifest: dict[str, dict[str, Any]], stack: LocalStack) -> list[str]:
     """Files that are lost, or not read, or not found by their phrase."""
     files = stack.files()
+    manifest = {_as_text(path): said for path, said in manifest.items()}
     here, wanted = Counter(file["name"] for file in files), Counter(Path(path).name for path in manifest)
     wrong = [f"missing {many}x {name!r}" for name, many in (wanted - here).items()]
     wrong += [f"too much {many}x {name!r}" for name, many in (here - wanted).items()]
@@ -168,6 +170,11 @@ def different(manifest: dict[str, dict[str, Any]], stack: LocalStack) -> list[st
         if name not in stack.names(phrase):
             wrong.append(f"{phrase!r} of {name!r} is not found")
     return wrong
+
+
+def _as_text(path: str) -> str:
+    """A disk's name may hold bytes that are no text; a Drive's name may not."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 @pytest.mark.xdist_group("local_mixed")
