@@ -54,7 +54,9 @@ def test_a_key_that_is_newer_than_the_cached_ones_is_asked_for_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "sealed", ["", "not a token", "ünïcode", Fernet(FOREIGN).encrypt(b'["ada","secret"]').decode()]
+    "sealed",
+    ["", "not a token", "ünïcode", Fernet(FOREIGN).encrypt(b'["ada","secret"]').decode()],
+    ids=["empty", "not a token", "not ASCII", "another key's"],
 )
 def test_what_no_key_opens_is_rejected_without_a_word_of_it(sealed: str) -> None:
     """An exception ends in logs and rows: it must not carry what it could not open."""
@@ -65,7 +67,9 @@ def test_what_no_key_opens_is_rejected_without_a_word_of_it(sealed: str) -> None
     assert not sealed or sealed not in "".join(traceback.format_exception_only(caught.value))
 
 
-@pytest.mark.parametrize("keys", [b"", b"\n \n", b"short", NEW + b"\nnot-a-key-but-secret"])
+@pytest.mark.parametrize(
+    "keys", [b"", b"\n \n", b"short", NEW + b"\nnot-a-key-but-secret"], ids=["none", "blank", "short", "one of two"]
+)
 def test_unusable_keys_stop_the_work_and_are_not_told(keys: bytes) -> None:
     """A wrong secret is mended by a person; until then nothing is rejected, nothing is written unsealed."""
     with pytest.raises(Unavailable) as caught:
