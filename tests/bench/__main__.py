@@ -11,7 +11,9 @@ from shared.domain.errors import DrivestreamError
 # Each is a module with `measure(arguments)`, loaded only when it is asked for: what one needs must not slow another.
 BENCHMARKS = {
     "cold": "what loading each function costs",
+    "memory": "what streaming takes, whatever the size: [--megabytes N...]",
     "stream": "one file of an outside Drive: --drive URL --token T --file ID --consumer sha|noop",
+    "faults": "files from a server that refuses and cuts: [--files N]",
     "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
 }
 

@@ -42,7 +42,7 @@ class Drive:
         self._chosen = chosen
         self._dice = random.Random(7)
         self._lock = threading.Lock()
-        self._begun: set[str] = set()
+        self._cuts: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
 
     def respond(self, request: Request, line: Line) -> None:
@@ -104,22 +104,28 @@ class Drive:
             return line.answer(416, Content_Range=f"bytes */{size}")
         else:
             line.head(206, Content_Length=last - first + 1, Content_Range=f"bytes {first}-{last}/{size}")
-        stop = self._cut(place.name, first, last + 1)
+        stop = self._cut(str(place), first, last + 1)
         with place.open("rb", buffering=0) as file:
             sent = self._send(line, file.fileno(), first, stop)
         self._count("media_bytes", sent)
         if stop <= last:
             self._count("cuts", 1)
+            line.drain()  # what waits to be sent would be lost with a reset, and was never the client's
             line.reset() if self._pick(["reset", "close"]) == "reset" else line.hang_up()
         return None
 
     def _cut(self, name: str, first: int, stop: int) -> int:
-        """Where the body ends: the first attempt at each file somewhere in its middle, if cuts are wanted."""
+        """Where the body ends: the first attempt at each file somewhere in its middle, if cuts are wanted. Of the
+        second attempt it is noted how much of the first it asks for again."""
         with self._lock:
-            if not self._chosen.cut or name in self._begun or stop - first < 2:
+            if name in self._cuts:
+                again = max(0, self._cuts[name] - first)
+                self._counts["refetched"] += again
+                self._counts["most_refetched"] = max(again, self._counts["most_refetched"])
+            if not self._chosen.cut or name in self._cuts or stop - first < 2:
                 return stop
-            self._begun.add(name)
-            return self._dice.randrange(first + 1, stop)
+            self._cuts[name] = self._dice.randrange(first + 1, stop)
+            return self._cuts[name]
 
     def _send(self, line: Line, descriptor: int, first: int, stop: int) -> int:
         rate, began, at = self._chosen.rate, time.monotonic(), first
