@@ -48,6 +48,8 @@ class Picture:
             for quality in _QUALITIES:
                 if len(jpeg := _saved(sized, "JPEG", quality=quality)) <= most:
                     return 1, jpeg
+            if max(sized.size) == 1:
+                raise ValueError("no picture is as small as that")
             scale *= 0.8
 
     def _grey(self) -> Any:

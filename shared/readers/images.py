@@ -163,16 +163,18 @@ def _all(file: io.RawIOBase, most: int, *, cut: bool = False) -> bytes:
 
 
 def _first_frame(gif: bytes, most: int) -> bytes:
-    """A GIF that ends behind its first picture; nothing where that is not in these bytes."""
+    """A GIF that ends behind its first picture; nothing where that is larger than these bytes."""
+    begun = False
     try:
         at = 13 + _colours(gif[10])
         while gif[at] == 0x21:  # an extension
             at = _behind_blocks(gif, at + 2)
-        if gif[at] != 0x2C:
-            return b""
-        end = _behind_blocks(gif, at + 11 + _colours(gif[at + 9]))
+        begun = gif[at] == 0x2C
+        end = _behind_blocks(gif, at + 11 + _colours(gif[at + 9])) if begun else 0
     except IndexError:
-        return b""
+        end = most
+    if not begun:
+        raise broken("there is no picture in it")
     return gif[:end] + b";" if end < most else b""
 
 
