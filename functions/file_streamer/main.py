@@ -103,6 +103,7 @@ class Job:
     after: dict[str, Any] | None
     bytes_before: int
     cut: str | None  # the bound at which an earlier life ended the text
+    tail: str = ""  # the bytes that an earlier life saw last, by name: the next one compares them
 
 
 class Lease:
@@ -247,6 +248,7 @@ class Files:
                 point.get("after"),
                 point.get("bytes", 0),
                 point.get("cut"),
+                point.get("tail", ""),
             )
 
         return self._database.run_transaction(self.user_id, story)
@@ -389,8 +391,10 @@ class Life:
             self._files.end(self._job, self._file, source, why)
 
     def _open(self) -> DriveSource:
-        mime_type = export_of(self._file)
-        return self._drive.export(self._file, mime_type) if mime_type else self._drive.open(self._file)
+        mime_type, tail = export_of(self._file), self._job.tail
+        if mime_type:
+            return self._drive.export(self._file, mime_type, tail=tail)
+        return self._drive.open(self._file, tail=tail)
 
     def _publish(self, source: DriveSource) -> None:
         limits = Limits.of(self._config)
@@ -413,7 +417,13 @@ class Life:
 
     def _save(self, source: DriveSource, after: dict[str, Any] | None) -> None:
         self._outbox.confirm()
-        point = {"next_index": self._next_index, "after": after, "bytes": self._bytes(source), "cut": self._cut}
+        point = {
+            "next_index": self._next_index,
+            "after": after,
+            "bytes": self._bytes(source),
+            "cut": self._cut,
+            "tail": source.tail(),
+        }
         if not self._files.fenced(
             "save_checkpoint", self._job, checkpoint=json.dumps(point), bytes_read=self._bytes(source)
         ):

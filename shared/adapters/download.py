@@ -99,6 +99,29 @@ class _Body:
         self._response.release_conn()
 
 
+class _Seen:
+    """A window of an earlier life, to be found again as it was: `tail` says which, for a reading from `start`."""
+
+    def __init__(self, tail: str, start: int, most: int) -> None:
+        first, length, self._digest = tail.split(":") if tail else ("0", "0", "")
+        self._first, self._stop = int(first), int(first) + int(length)
+        self._hash = hashlib.sha256()
+        # From the beginning there is a better proof, and what lies before the place to go on from is not read again
+        # beyond one window.
+        if not start or self._stop < start or start - self._first > most:
+            self._first = self._stop = start
+        self.begin = min(start, self._first)
+
+    def compare(self, window: memoryview, position: int) -> None:
+        """Look at the next window. Raises `Changed` where the bytes are others."""
+        end = position + len(window)
+        if end <= self._first or position >= self._stop:
+            return
+        self._hash.update(window[max(0, self._first - position) : self._stop - position])
+        if end >= self._stop and self._hash.hexdigest() != self._digest:
+            raise Changed("The file is not the one that was begun.")
+
+
 class Download:
     """One file's bytes, checked on the way. `size` None means that the length is only known at the end.
 
@@ -140,39 +163,38 @@ class Download:
         self._etag: str | None = None
         self._framed = True
         self._window: memoryview | None = None
+        self._window_start = 0
 
     def windows(self, start: int = 0, tail: str = "") -> Generator[memoryview, None, None]:
         """The bytes from `start` in windows of `settings.window_bytes`, all of them in one buffer.
 
-        A window is valid until the next one is asked for. `tail` is what `tail()` said when an earlier life stopped
-        at `start`: those bytes are read again and compared. Raises `Changed`, `ChecksumMismatch`, `Unavailable`,
+        A window is valid until the next one is asked for. `tail` is what `tail()` said when an earlier life stopped:
+        at most one window is read again, and compared. Raises `Changed`, `ChecksumMismatch`, `Unavailable`,
         `Skipped` above the limit.
         """
         window_bytes = self._client.settings.window_bytes
         buffer = memoryview(bytearray(window_bytes if self.size is None else min(window_bytes, self.size)))
-        count, _, digest = tail.partition(":")
-        again = int(count or 0)
-        if again > min(start, len(buffer)):  # said under other settings
-            again, digest = 0, ""
-        whole = self._hash() if start == 0 else None
-        with closing(self._pull(start - again, None, buffer, whole)) as windows:
+        seen = _Seen(tail, start, window_bytes)
+        position = seen.begin
+        whole = self._hash() if position == 0 else None
+        with closing(self._pull(position, None, buffer, whole)) as windows:
             for window in windows:
-                fresh, again = window[again:], 0
-                if digest and hashlib.sha256(window[: len(window) - len(fresh)]).hexdigest() != digest:
-                    raise Changed("The file is not the one that was begun.")
-                digest = ""
+                seen.compare(window, position)
+                self._window, self._window_start = window, position
+                fresh = window[max(0, start - position) :]
+                position += len(window)
                 if len(fresh):
-                    self._window = fresh
                     yield fresh
         self._window = None
         self.integrity = "length" if self._framed else "none"
         self._prove(whole)
 
     def tail(self) -> str:
-        """A short name for the content of the window that was delivered last, for `windows` in a later life."""
+        """A short name for the place and content of the window that was delivered last, for `windows` in a later
+        life. To be asked for before the next window is."""
         if self._window is None:
             return ""
-        return f"{len(self._window)}:{hashlib.sha256(self._window).hexdigest()}"
+        return f"{self._window_start}:{len(self._window)}:{hashlib.sha256(self._window).hexdigest()}"
 
     def part(self, start: int, stop: int) -> bytearray:
         """The bytes from `start` up to `stop` or the end of the file. Raises `Broken` where Range is ignored."""

@@ -334,9 +334,10 @@ class Drive:
             if not page_token:
                 return found
 
-    def open(self, file: File, *, check: bool = True) -> DriveSource:
-        """The bytes of a file that has some. `check=False` leaves out hashing. Raises `Skipped` where the owner
-        forbids downloads; nothing is asked of Drive before the first byte is wanted."""
+    def open(self, file: File, *, check: bool = True, tail: str = "") -> DriveSource:
+        """The bytes of a file that has some. `check=False` leaves out hashing; `tail` is what the source of an earlier
+        life said, to be compared where reading goes on. Raises `Skipped` where the owner forbids downloads; nothing
+        is asked of Drive before the first byte is wanted."""
         if not file.can_download:
             raise Skipped(_SKIPPED["cannotDownloadFile"], code="cannotDownloadFile")
         download = Download(
@@ -347,9 +348,9 @@ class Drive:
             unchanged=self._same_as(file),
             headers=_keys(file.id, file.resource_key),
         )
-        return DriveSource(self._settings, file.name, file.mime_type, download)
+        return DriveSource(self._settings, file.name, file.mime_type, download, tail=tail)
 
-    def export(self, file: File, mime_type: str) -> DriveSource:
+    def export(self, file: File, mime_type: str, *, tail: str = "") -> DriveSource:
         """A native file in another format. Above 10 MB Drive prepares it for a while first. Never read by Range."""
         download = Download(
             self._client,
@@ -360,7 +361,12 @@ class Drive:
             limit=self._settings.text_bytes,
         )
         return DriveSource(
-            self._settings, file.name, mime_type, download, otherwise=lambda: self._long_export(file, mime_type)
+            self._settings,
+            file.name,
+            mime_type,
+            download,
+            tail=tail,
+            otherwise=lambda: self._long_export(file, mime_type),
         )
 
     def _long_export(self, file: File, mime_type: str) -> Download:
@@ -447,9 +453,12 @@ class DriveSource:
         name: str,
         mime_type: str,
         download: Download,
+        *,
+        tail: str = "",
         otherwise: Callable[[], Download] | None = None,
     ) -> None:
         self.name = name
+        self._tail = tail
         self.mime_type = mime_type
         self._settings = settings
         self._download = download
@@ -484,10 +493,10 @@ class DriveSource:
         return self._download.verify()
 
     def tail(self) -> str:
-        """A short name for the content of the last window, for `windows` in a later life."""
+        """A short name for the place and content of the window that was delivered last, for a later life."""
         return self._download.tail()
 
-    def windows(self, start: int = 0, tail: str = "") -> Generator[memoryview, None, None]:
+    def windows(self, start: int = 0) -> Generator[memoryview, None, None]:
         """The bytes from `start`, a window at a time, each valid until the next one is asked for."""
         if self._held is not None:
             step = self._settings.window_bytes
@@ -496,7 +505,7 @@ class DriveSource:
         if start == 0 and self._begun is not None:
             stream, window = self._begun, self._head
         else:
-            stream, window = self._begin(start, tail)
+            stream, window = self._begin(start)
         if start == 0:
             self._begun, self._head = stream, window
         if window is None:
@@ -507,9 +516,9 @@ class DriveSource:
         self._begun = self._head = None
         yield from stream
 
-    def _begin(self, start: int, tail: str) -> tuple[Iterator[memoryview], memoryview | None]:
+    def _begin(self, start: int) -> tuple[Iterator[memoryview], memoryview | None]:
         self._begun = self._head = None
-        stream = self._download.windows(start, tail)
+        stream = self._download.windows(start, self._tail)
         try:
             return stream, next(stream, None)
         except ExportTooLarge:
@@ -517,7 +526,7 @@ class DriveSource:
                 raise
         self._earlier_requests += self._download.requests
         self._download, self._otherwise = self._otherwise(), None
-        stream = self._download.windows(start, tail)
+        stream = self._download.windows(start, self._tail)
         return stream, next(stream, None)
 
     def seekable(self) -> io.RawIOBase:

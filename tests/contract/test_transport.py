@@ -314,6 +314,34 @@ def test_a_later_life_proves_length_tail_and_revision() -> None:
         late.verify()
 
 
+@pytest.mark.parametrize("start", [1, WINDOW // 2, WINDOW, WINDOW + 1, 2 * WINDOW - 1, 2 * WINDOW])
+def test_a_later_life_finds_the_last_window_again_wherever_it_goes_on(start: int) -> None:
+    """A reader goes on from the end of a part, which lies somewhere in or before the window that came last."""
+    other = bytearray(CONTENT)
+    other[2 * WINDOW - 1] ^= 1
+    with Server(scripted(CONTENT)) as server:
+        first = download_of(server)
+        with closing(first.windows()) as windows:
+            next(windows), next(windows)
+            tail = first.tail()
+        second = download_of(server)
+
+        assert b"".join(bytes(window) for window in second.windows(start, tail)) == CONTENT[start:]
+        assert second.bytes_read <= len(CONTENT) - start + WINDOW
+    with Server(scripted(bytes(other))) as server, pytest.raises(Changed):
+        list(download_of(server).windows(start, tail))
+
+
+def test_a_window_that_lies_elsewhere_is_not_looked_for() -> None:
+    """What an earlier life saw last is compared only where going on passes by; nothing is fetched for it alone."""
+    with Server(scripted(CONTENT)) as server:
+        late = download_of(server)
+        tail = f"0:{WINDOW}:{'0' * 64}"
+
+        assert b"".join(bytes(window) for window in late.windows(3 * WINDOW, tail)) == CONTENT[3 * WINDOW :]
+        assert late.bytes_read == len(CONTENT) - 3 * WINDOW
+
+
 def test_packed_answers_are_refused() -> None:
     """A gzip body has another length, another checksum and no places: it was not asked for."""
     packed = gzip.compress(CONTENT)
