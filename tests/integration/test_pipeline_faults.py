@@ -423,6 +423,61 @@ def test_a_chunk_that_comes_after_the_file_was_closed_to_us_brings_nothing_back(
     assert pipeline.search(person, "closed before") == []
 
 
+@pytest.mark.parametrize("what", ["trashed", "edited", "erased"])
+def test_a_chunk_is_not_written_for_what_went_while_the_model_was_thinking(pipeline: Pipeline, what: str) -> None:
+    """Asking before the billed call is cheap, but only what is asked in the writing transaction counts."""
+    pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
+    pipeline.pubsub.faults.hold("ai-processor")
+    person = pipeline.person({"a.md": "A long thought.\n"})
+    (chunk,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
+    pipeline.vertex.faults.slow_next(1, 1.5)
+    before = pipeline.vertex.calls
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(pipeline.push, "ai_processor", chunk)
+        wait_for(lambda: pipeline.vertex.calls > before)
+        if what == "erased":
+            with pipeline.speaking_as("reader").transaction(person.user_id) as tx:
+                tx.rows("ask_to_be_forgotten")
+        elif what == "trashed":
+            pipeline.google.trash(person.id_of("a.md"))
+            pipeline.sync(person)
+        else:
+            person.put("a.md", "Another thought.\n")
+            pipeline.sync(person)
+        assert not answer.done(), "the model was too fast for this test"
+
+    assert answer.result().status_code == 204
+    assert pipeline.count("memories", person) == pipeline.count("gdrive_chunks", person) == 0
+    if what == "erased":
+        pipeline.tick("erase")
+
+
+def test_nothing_is_written_for_somebody_who_is_leaving(pipeline: Pipeline) -> None:
+    """From the moment a person asks to be forgotten, no function writes a row of theirs, whatever comes."""
+    pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
+    pipeline.pubsub.faults.hold("ai-processor")
+    person = pipeline.person({"a.md": "Leaving.\n"})
+    (chunk,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
+    pipeline.pubsub.faults.hold("file-streamer")
+    person.put("b.md", "Too late.\n")
+    with pipeline.speaking_as("reader").transaction(person.user_id) as tx:
+        tx.rows("ask_to_be_forgotten")
+    rows = pipeline.everything()[0]
+
+    changed = FileChanged(user_id=person.user_id, file_id=person.id_of("b.md"), reason=REASON.CHANGED)
+    answers = [
+        pipeline.push("change_lister", look(person)),
+        pipeline.push("file_streamer", changed),
+        pipeline.push("ai_processor", chunk),
+    ]
+
+    assert [answer.status_code for answer in answers] == [204] * 3
+    assert pipeline.everything()[0] == rows
+    pipeline.heal()
+    pipeline.tick("erase")
+
+
 # Drive changes its mind -----------------------------------------------------------------------------------------------
 
 
@@ -548,9 +603,9 @@ def test_a_sync_that_is_asked_for_while_one_is_running_is_not_forgotten(pipeline
         answers = list(pool.map(lambda _: pipeline.push("change_lister", look(person)).status_code, range(5)))
     person.put("b.md", "Two.\n")
     pipeline.settle()
-    pipeline.sync(person)
 
     assert answers == [204] * 5
+    assert pipeline.google.faults.calls["changes.list"] - before >= 2, "word was left: it reads again"
     assert pipeline.states(person) == {"a.md": "indexed", "b.md": "indexed"}
     assert [
         fields["busy"] for path, fields in pipeline.documents_of(person).items() if path.startswith("cursors/")

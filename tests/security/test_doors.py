@@ -407,6 +407,18 @@ def test_of_twenty_callbacks_at_once_one_is_accepted(pipeline: Pipeline, person:
             refused(answer)
 
 
+def test_a_state_is_given_to_one_of_many_who_take_it_at_once(pipeline: Pipeline) -> None:
+    """Also where Google would accept the code twice."""
+    states = OAuthStates(pipeline.settings)
+    for number in range(5):
+        states.begin(f"{number}" * 64, {"number": number})
+
+        with ThreadPoolExecutor(16) as pool:
+            taken = list(pool.map(lambda _, name=f"{number}" * 64: states.consume(name), range(16)))  # type: ignore[misc]
+
+        assert [fields["number"] for fields in taken if fields is not None] == [number]
+
+
 def test_a_consent_belongs_to_the_browser_that_began_it(pipeline: Pipeline, person: Person) -> None:
     """Otherwise an attacker could have a victim's browser finish the attacker's consent."""
     consent = Consent(pipeline, person.email)
