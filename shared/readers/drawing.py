@@ -16,6 +16,7 @@ from shared.readers.source import Source
 
 _PARTS = {"title": "title", "desc": "description", "text": None, "flowroot": None, "foreignobject": None}
 _LINES = {"p", "div", "br", "li", "tr", "flowpara", "h1", "h2", "h3"}
+_GROUPS = {"g", "a", "symbol", "defs", "marker", "pattern"}
 _TITLE = 200
 _DEPTH = 64
 
@@ -34,6 +35,7 @@ class Drawing(Markup):
         self._title = ""
         self._flow = Flow(self._tell)
         self._silent = ""
+        self._groups = 0  # open ones: what a group calls itself is not the title of the drawing
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         name = tag.rpartition(":")[2]
@@ -45,6 +47,8 @@ class Drawing(Markup):
             del self._within[:-_DEPTH]
         elif name in _LINES:
             self.flush("\n")
+        elif name in _GROUPS:
+            self._groups += 1
         elif name == "tspan" and any(key in ("x", "y", "dy") for key, _ in attrs):
             self._flow.add(" ")  # another line, or another place in it
 
@@ -58,6 +62,8 @@ class Drawing(Markup):
                 pass
         elif name in _LINES:
             self.flush("\n")
+        elif name in _GROUPS:
+            self._groups -= 1
 
     def handle_data(self, data: str) -> None:
         if self._within and not self._silent:
@@ -68,7 +74,7 @@ class Drawing(Markup):
         begun, text = self._flow.begun, " ".join(self._flow.take().split())
         if text or begun:
             self._tell(text + "\n")
-            if self._within[-1:] == ["title"] and not self._title:
+            if self._within == ["title"] and not self._title and not self._groups:
                 self._title = clean(text)[:_TITLE]
 
     def _tell(self, text: str) -> None:

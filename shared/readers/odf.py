@@ -305,7 +305,7 @@ class Shapes(Paragraphs):
 
 
 class Cells(Paragraphs):
-    """Rows of all sheets. Dates as the calendar writes them, all else as it is shown."""
+    """Rows of all sheets. Numbers as they are, dates as the calendar writes them, all else as it is shown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -314,7 +314,7 @@ class Cells(Paragraphs):
         self._cell = self._line = Flow(self._told)
         self._gap = 0  # cells since the last one with text
         self._inside = False  # a cell, not a shape that lies over the sheet
-        self._repeated, self._date, self._value = 1, "", ""
+        self._repeated, self._date, self._value, self._number = 1, "", "", False
 
     def _open(self, name: str, attributes: dict[str, str]) -> None:
         if name == "table":
@@ -328,6 +328,8 @@ class Cells(Paragraphs):
             self._rows = _count(attributes, "table:number-rows-repeated", 1)
         elif name in ("table-cell", "covered-table-cell"):
             self._repeated = _count(attributes, "table:number-columns-repeated", 1)
+            # A plain number as it is: it may be shown rounded, or as 1E+01 where the column is narrow.
+            self._number = attributes.get("office:value-type") == "float" and "office:value" in attributes
             self._date = attributes.get("office:date-value", "")[:40]
             self._value = next((attributes[name] for name in _VALUES if name in attributes), "")[:LONG]
             self._flow, self._inside = Flow(self._long), True
@@ -352,8 +354,8 @@ class Cells(Paragraphs):
         self._flow, self._inside = self._line, False
         if self._date and not begun:
             text = self._date.removesuffix("T00:00:00").replace("T", " ")
-        elif not begun:
-            text = text or self._value
+        elif not begun and (self._number or not text):
+            text = self._value
         if begun:
             self._line.add(text)
             self._gap = 1
@@ -380,7 +382,7 @@ class Cells(Paragraphs):
 
 
 _WHITE = re.compile("[ \t\r\n]+")
-_VALUES = ("office:string-value", "office:value", "office:boolean-value")
+_VALUES = ("office:value", "office:string-value", "office:boolean-value")
 
 
 def _count(attributes: dict[str, str], name: str, least: int, *, most: int = 10_000_000) -> int:

@@ -67,16 +67,18 @@ def test_a_picture_is_found_by_what_is_said_of_it() -> None:
 
 
 def test_a_spreadsheet_gives_all_sheets_row_by_row() -> None:
-    """Dates as the calendar writes them, all else as it is shown."""
+    """Numbers as they are, dates as the calendar writes them, all else as it is shown."""
     cells = (
         "<table:table-row><table:table-cell/>"
         '<table:table-cell office:value-type="date" office:date-value="2023-03-15"><text:p>15.03.23</text:p>'
         "</table:table-cell>"
-        '<table:table-cell office:value-type="float" office:value="0.5"><text:p>50 %</text:p></table:table-cell>'
-        '<table:table-cell office:value-type="float" office:value="7"/></table:table-row>'
+        '<table:table-cell office:value-type="percentage" office:value="0.5"><text:p>50 %</text:p></table:table-cell>'
+        '<table:table-cell office:value-type="float" office:value="7"/>'
+        '<table:table-cell office:value-type="float" office:value="14"><text:p>1E+01</text:p></table:table-cell>'
+        "</table:table-row>"
     )
 
-    assert rows(cells) == [("\t2023-03-15\t50 %\t7\n", 1, 1)]
+    assert rows(cells) == [("\t2023-03-15\t50 %\t7\t14\n", 1, 1)]
     assert texts(make.open_document("spreadsheet", sheet("One", ("a", "b")) + sheet("Two &amp; more", ("c",)))) == [
         ("a\tb\n", {"sheet": "One", "row_first": 1, "row_last": 1}),
         ("c\n", {"sheet": "Two & more", "row_first": 1, "row_last": 1}),
