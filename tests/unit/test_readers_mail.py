@@ -123,6 +123,8 @@ def test_of_a_text_in_two_forms_the_one_that_says_something_is_read() -> None:
     attached = "attachment t.csv\n\n1,2"
     assert [text for text, _ in texts(phone % b"plain", "a.eml")][1:] == ["plain", attached]
     assert [text for text, _ in texts(phone % b"", "a.eml")][1:] == ["one\n\n", attached, "two\n\n"]
+    goes_on_exactly(phone % b"plain", "a.eml")
+    goes_on_exactly(phone % b"", "a.eml")
 
 
 CHARSETS = [
@@ -346,9 +348,12 @@ def test_trouble_with_the_mailbox_itself_is_no_attachments_fault() -> None:
             yield from list(super().windows(start))[:3]
             raise Skipped("The file is larger than its bound.", code="too_large")
 
-    given = list(read(Bounded(full() * 60, "a.eml", window_bytes=100_000), Limits()))
+    mail = letter()
+    mail.add_attachment("a line of text\n" * 60_000, filename="long.log", subtype="plain")
+    given = list(read(Bounded(bytes(mail), "a.eml", window_bytes=100_000), Limits(hold_bytes=50_000)))
 
     assert getattr(given[-1], "reason", "") == "The file is larger than its bound."
+    assert "bound" not in "".join(part.text for part in given if isinstance(part, Text))
 
 
 SMALL = {
