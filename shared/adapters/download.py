@@ -15,10 +15,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from contextlib import closing
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+from shared.adapters.lanes import LARGE, Fetched, Gauge, Lanes
 from shared.adapters.transport import (
     BREAKS,
     RECEIVE,
@@ -29,6 +31,7 @@ from shared.adapters.transport import (
     Client,
     Headers,
     Patience,
+    RateLimited,
     broken,
     discard,
 )
@@ -127,7 +130,8 @@ class Download:
 
     `checksum` is (algorithm, digest) as Drive states it, None to skip hashing; `unchanged` asks whether the revision
     is still the one that was begun; `ranged=False` says that the server cannot serve parts, so that after a break it
-    is read from the beginning and what was delivered is skipped. `integrity` says what was proved: "checksum",
+    is read from the beginning and what was delivered is skipped; `lanes` allows several connections where one proves
+    to be capped. `integrity` says what was proved: "checksum",
     "length+revision" (by `verify`), "length", or "none" where the server gave neither a length nor an end.
     """
 
@@ -143,6 +147,7 @@ class Download:
         headers: Headers | None = None,
         limit: int | None = None,
         anywhere_trusted: bool = False,
+        lanes: bool = False,
         minimum_rate: float = MINIMUM_RATE,
         span: float = SPAN,
     ) -> None:
@@ -162,6 +167,8 @@ class Download:
         self._span = span
         self._etag: str | None = None
         self._framed = True
+        self._lanes = lanes and ranged
+        self._refused = False
         self._window: memoryview | None = None
         self._window_start = 0
 
@@ -177,7 +184,7 @@ class Download:
         seen = _Seen(tail, start, window_bytes)
         position = seen.begin
         whole = self._hash() if position == 0 else None
-        with closing(self._pull(position, None, buffer, whole)) as windows:
+        with closing(self._stream(position, buffer, whole)) as windows:
             for window in windows:
                 seen.compare(window, position)
                 self._window, self._window_start = window, position
@@ -199,9 +206,12 @@ class Download:
     def part(self, start: int, stop: int) -> bytearray:
         """The bytes from `start` up to `stop` or the end of the file. Raises `Broken` where Range is ignored."""
         buffer = bytearray(stop - start)
-        with closing(self._pull(start, stop, memoryview(buffer), None)) as windows:
-            count = sum(len(window) for window in windows)
+        count = self._fill(memoryview(buffer), start)
         return buffer if count == len(buffer) else buffer[:count]
+
+    def _fill(self, buffer: memoryview, start: int) -> int:
+        with closing(self._pull(start, start + len(buffer), buffer, None)) as windows:
+            return sum(len(window) for window in windows)
 
     def verify(self) -> str:
         """What is proved about the bytes read. Where no checksum could, Drive is asked again: raises `Changed`."""
@@ -225,6 +235,47 @@ class Download:
                 raise Changed("The file changed while it was read.")
             raise ChecksumMismatch("The bytes that came do not have the checksum that Drive states.")
         self.integrity = "checksum"
+
+    def _stream(
+        self, position: int, buffer: memoryview, whole: hashlib._Hash | None
+    ) -> Generator[memoryview, None, None]:
+        """Windows to the end of the file: by one stream, and by lanes where that proves to be capped."""
+        gauge = Gauge()
+        with closing(self._pull(position, None, buffer, whole)) as windows:
+            for window in windows:
+                position += len(window)
+                gauge.received(len(window))
+                yield window
+                gauge.asked()
+                if gauge.capped and self._has_lanes(position):
+                    break
+            else:
+                return
+        assert self.size is not None
+        lanes = Lanes(self._fetch, position, self.size, gauge.rate)
+        with closing(lanes.windows(len(buffer))) as windows:
+            for window in windows:
+                if whole is not None:
+                    whole.update(window)
+                yield window
+        self.requests += lanes.requests
+        self.bytes_read += lanes.bytes_read
+        yield from self._pull(lanes.position, None, buffer, whole)
+
+    def _has_lanes(self, position: int) -> bool:
+        return self._lanes and self.size is not None and self.size - position >= LARGE
+
+    def _fetch(self, buffer: memoryview, start: int) -> Fetched:
+        """A part, for a lane of its own: checked and taken up again as every part is, with its own account."""
+        part = copy(self)
+        part.requests = part.bytes_read = filled = 0
+        try:
+            filled = part._fill(buffer, start)
+        except Broken as error:
+            if error.code != "range_ignored":
+                raise
+            part._refused = True
+        return Fetched(filled, part.requests, part.bytes_read, part._refused)
 
     def _pull(
         self, start: int, stop: int | None, buffer: memoryview, whole: hashlib._Hash | None
@@ -258,6 +309,9 @@ class Download:
                             break
                     self._end(body, reached, stop)
             except Unavailable as error:
+                if error.code == "range_ignored":
+                    raise  # who ignores it once ignores it again
+                self._refused = self._refused or isinstance(error, RateLimited)
                 # A drip makes progress too; it is not worth a third connection.
                 drips += error.code == "too_slow"
                 if drips > 1:
@@ -324,6 +378,8 @@ class Download:
             raise Changed("The file changed while it was read.")
         self._etag = etag or self._etag
         body = _Body(response, self._minimum_rate, self._span)
+        if response.headers.get("accept-ranges") == "none" or (response.status == 200 and reached):
+            self._lanes = False
         if response.status == 206:
             length = None if first is None or last is None else last - first + 1
             if first != reached or length is None or (stop is not None and length > stop - reached):

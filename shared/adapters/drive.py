@@ -347,6 +347,7 @@ class Drive:
             checksum=file.checksum if check else None,
             unchanged=self._same_as(file),
             headers=_keys(file.id, file.resource_key),
+            lanes=True,
         )
         return DriveSource(self._settings, file.name, file.mime_type, download, tail=tail)
 

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import google.oauth2.credentials
@@ -24,20 +24,6 @@ CHUNK = 2 * 1024 * 1024
 _FOLDER = "application/vnd.google-apps.folder"
 
 
-class Sink(io.RawIOBase):
-    """Takes what comes, and hashes it or does nothing."""
-
-    def __init__(self, consume: Callable[[bytes], None] | None) -> None:
-        self._consume = consume
-        self.count = 0
-
-    def write(self, content: Any) -> int:
-        if self._consume is not None:
-            self._consume(content)
-        self.count += len(content)
-        return len(content)
-
-
 def service(url: str) -> Any:
     """The client that its documentation tells to make."""
     credentials = google.oauth2.credentials.Credentials(  # type: ignore[no-untyped-call]
@@ -47,23 +33,30 @@ def service(url: str) -> Any:
     return build("drive", "v3", http=http, static_discovery=True, client_options={"api_endpoint": f"{url}/drive/v3/"})
 
 
-def download(drive: Any, file_id: str, sink: Any) -> None:
-    """The loop of the documentation."""
-    downloader = MediaIoBaseDownload(sink, drive.files().get_media(fileId=file_id), chunksize=CHUNK)
+def download(drive: Any, file_id: str) -> Iterator[bytes]:
+    """The loop of the documentation, its buffer emptied after each chunk so that memory stays bounded."""
+    buffer = io.BytesIO()
+    downloader = MediaIoBaseDownload(buffer, drive.files().get_media(fileId=file_id), chunksize=CHUNK)
     done = False
     while not done:
         _, done = downloader.next_chunk()
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
 
 
 def stream(chosen: argparse.Namespace) -> dict[str, Any]:
     """One file, to a consumer."""
     drive = service(chosen.drive)
     digest = hashlib.sha256()
-    sink = Sink(digest.update if chosen.consumer == "sha" else None)
+    count = 0
     wall, cpu = time.perf_counter(), time.process_time()
-    download(drive, chosen.file, sink)
+    for chunk in download(drive, chosen.file):
+        count += len(chunk)
+        if chosen.consumer == "sha":
+            digest.update(chunk)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    result = {"bytes": sink.count, "wall": wall, "cpu": cpu}
+    result = {"bytes": count, "wall": wall, "cpu": cpu}
     return {**result, "sha256": digest.hexdigest()} if chosen.consumer == "sha" else result
 
 
@@ -85,9 +78,7 @@ def load(chosen: argparse.Namespace) -> dict[str, Any]:
     for file in listed(drive, chosen.folder):
         try:
             described = drive.files().get(fileId=file["id"], fields="id,name,mimeType,size").execute()
-            sink = io.BytesIO()
-            download(drive, file["id"], sink)
-            pieces = split(text_of(described, sink.getvalue()))
+            pieces = split(text_of(described, b"".join(download(drive, file["id"]))))
         except Exception as error:  # noqa: BLE001 - whatever its parsers raise for a damaged file
             errors.append(f"{file['id']}: {type(error).__name__}")
             continue
