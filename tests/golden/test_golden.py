@@ -103,7 +103,7 @@ PICTURES = [
     ("magick.tiff", "image/tiff", [1, 2]),
     ("chromium-scan.pdf", "application/pdf", [1]),
 ]
-# No free program that we know of writes it; the unit tests make one byte by byte, which pyxlsb reads alike.
+# No free program that we know of writes it: the unit tests make one byte by byte.
 UNMADE = {"xlsb"}
 
 

@@ -127,6 +127,51 @@ def xlsb(rows: Sequence[Sequence[str | float]]) -> bytes:
     )
 
 
+def xls(rows: Sequence[Sequence[str | float]]) -> bytes:
+    """An old workbook of one sheet named Old, in its old container; at most seven megabytes of it."""
+    start, name = _biff(0x0809, struct.pack("<HHHHII", 0x0600, 5, 0, 0, 0, 0)), b"Old"
+    end = _biff(0x000A, b"")
+    globals_size = len(start) + 4 + 8 + len(name) + len(end)
+    sheets = _biff(0x0085, struct.pack("<IBBBB", globals_size, 0, 0, len(name), 0) + name)
+    size = struct.pack("<IIHHH", 0, len(rows), 0, max(map(len, rows)), 0)
+    cells = b"".join(
+        _biff(0x0204, struct.pack("<HHHHB", number, column, 0, len(value), 1) + value.encode("utf-16-le"))
+        if isinstance(value, str)
+        else _biff(0x0203, struct.pack("<HHHd", number, column, 0, value))
+        for number, row in enumerate(rows)
+        for column, value in enumerate(row)
+    )
+    sheet = _biff(0x0809, struct.pack("<HHHHII", 0x0600, 0x10, 0, 0, 0, 0)) + _biff(0x0200, size) + cells + end
+    return compound(("Workbook", start + sheets + end + sheet))
+
+
+def _biff(kind: int, content: bytes) -> bytes:
+    return struct.pack("<HH", kind, len(content)) + content
+
+
+def compound(*streams: tuple[str, bytes]) -> bytes:
+    """An old Office container with these streams: a file system of 512-byte sectors."""
+    pages = [content.ljust(max(4096, -(-len(content) // 512) * 512), b"\0") for _, content in streams]
+    sectors = sum(len(page) // 512 for page in pages) + 1
+    tables = -(-sectors // 127)
+    chain = [0xFFFFFFFD] * tables + [0xFFFFFFFE]
+    directory = _entry("Root Entry", 5, 0xFFFFFFFE, 0, 1)
+    for number, ((name, content), page) in enumerate(zip(streams, pages, strict=True), 1):
+        after = number + 1 if number < len(streams) else 0xFFFFFFFF
+        directory += _entry(name, 2, len(chain), max(len(content), 4096), 0xFFFFFFFF, after)
+        chain += [*range(len(chain) + 1, len(chain) + len(page) // 512), 0xFFFFFFFE]
+    table = struct.pack(f"<{len(chain)}I", *chain).ljust(tables * 512, b"\xff")
+    header = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + struct.pack("<HHHHH", 62, 3, 0xFFFE, 9, 6) + bytes(10)
+    header += struct.pack("<IIIIIIII", tables, tables, 0, 4096, 0xFFFFFFFE, 0, 0xFFFFFFFE, 0)
+    header += struct.pack(f"<{tables}I", *range(tables)).ljust(436, b"\xff")
+    return header + table + directory.ljust(512, b"\0") + b"".join(pages)
+
+
+def _entry(name: str, kind: int, start: int, size: int, child: int, after: int = 0xFFFFFFFF) -> bytes:
+    head = name.encode("utf-16-le").ljust(64, b"\0") + struct.pack("<HBB", 2 * len(name) + 2, kind, 1)
+    return head + struct.pack("<III", 0xFFFFFFFF, after, child) + bytes(36) + struct.pack("<II", start, size) + bytes(4)
+
+
 def _cell(column: int, value: str | float) -> bytes:
     place = struct.pack("<II", column, 0)
     if isinstance(value, str):
@@ -172,5 +217,6 @@ def samples() -> dict[str, bytes]:
         "book.epub": epub(chapters, {"c3.xhtml": "The third"}),
         "rich.rtf": (r"{\rtf1\ansi{\stylesheet{\s1 heading 1;}}" + rich + r"\pard\s1 Last\par " + wide + "}").encode(),
         "figure.svg": f"<svg><title>T</title>{'<text>some words <tspan x=1>more</tspan></text>' * 900}</svg>".encode(),
+        "old.xls": xls([[f"row {n}", n + 0.5, "y" * (n % 50)] for n in range(300)]),
         "old.xlsb": xlsb([[f"row {n}", n + 0.5, "y" * (n % 50)] for n in range(300)]),
     }
