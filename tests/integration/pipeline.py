@@ -252,6 +252,7 @@ class Pipeline:
         self.pubsub.faults.clear()
         self.vertex.faults.clear()
         self.documents.faults.clear()
+        self.firestore.faults.delay("Commit", 0.0)
 
     # Settings ---------------------------------------------------------------------------------------------------------
 

@@ -103,9 +103,9 @@ def test_a_life_with_a_stale_epoch_reads_nothing(pipeline: Pipeline) -> None:
             epoch=epoch,
         )
         assert pipeline.push("file_streamer", next_life).status_code == 204
-        before = pipeline.google.faults.calls["files.media"]
+        before = pipeline.google.faults.calls["files.media"], job_of(pipeline, person)
         stale = [pipeline.push("file_streamer", next_life).status_code for _ in range(3)]
-        after = pipeline.google.faults.calls["files.media"]
+        after = pipeline.google.faults.calls["files.media"], job_of(pipeline, person)
         pipeline.pubsub.faults.release("file-streamer")
         pipeline.settle()
 
@@ -113,6 +113,22 @@ def test_a_life_with_a_stale_epoch_reads_nothing(pipeline: Pipeline) -> None:
     assert after == before
     assert pipeline.states(person) == {"book.txt": "indexed"}
     assert pipeline.count("gdrive_chunks", person) == 2
+
+
+def test_a_chunk_that_comes_again_before_its_file_is_whole_costs_nothing(pipeline: Pipeline) -> None:
+    """Its name is its receipt: it is looked up before anything is paid for."""
+    pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
+    with pipeline.setting(LIFE_SECONDS="0"):
+        pipeline.pubsub.faults.hold("file-streamer")
+        person = pipeline.person({"a.md": "Paid for once.\n"})
+    (chunk,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
+    calls = pipeline.vertex.calls
+
+    again = [pipeline.push("ai_processor", chunk).status_code for _ in range(3)]
+
+    assert again == [204] * 3
+    assert pipeline.vertex.calls == calls > 0
+    assert pipeline.count("gdrive_chunks", person) == 1
 
 
 def test_a_zombie_cannot_write(pipeline: Pipeline) -> None:
@@ -581,6 +597,20 @@ def test_a_file_that_may_be_downloaded_again_is_read(pipeline: Pipeline) -> None
     assert pipeline.states(person) == {"a.md": "indexed"}
 
 
+def test_the_next_page_of_a_lister_finds_its_cursor_free(pipeline: Pipeline) -> None:
+    """A lister that announced its successor before it let go would be taken for the one who goes on."""
+    person = pipeline.person({"a.md": "Stays.\n"})
+    person.put("b.md", "Comes.\n")
+    pipeline.google.faults.fail("changes.list", 410, "gone")
+    pipeline.firestore.faults.delay("Commit", 0.2)
+
+    pipeline.sync(person)
+    pipeline.firestore.faults.delay("Commit", 0.0)
+
+    assert pipeline.states(person) == {"a.md": "indexed", "b.md": "indexed"}
+    assert pipeline.documents_of(person)[f"cursors/{person.user_id}~my-drive"]["busy"] is False
+
+
 def test_a_lister_that_fails_half_way_is_repeated_and_loses_nothing(pipeline: Pipeline) -> None:
     """The cursor moves only behind what is announced."""
     pipeline.google.faults.fail("changes.list", 500, "backendError", times=9)
@@ -674,6 +704,22 @@ def test_twenty_threads_whose_token_google_refuses_ask_for_one_new_one(pipeline:
     answers = together(20, lambda _: drive.about().email)
 
     assert set(answers) == {person.email}
+    assert pipeline.google.faults.calls["token"] == before + 1
+
+
+def test_who_was_refused_an_old_token_takes_the_new_one_that_is_there(pipeline: Pipeline) -> None:
+    """Somebody else in this process has renewed it meanwhile; the newest token is not the refused one."""
+    person = pipeline.person()
+    access = Access(pipeline.settings, pipeline.speaking_as("worker"))
+
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        old = {worker.submit(access.token, person.user_id).result() for worker in (one, other)}
+        before = pipeline.google.faults.calls["token"]
+        new = [worker.submit(access.token, person.user_id, fresh=True).result() for worker in (one, other)]
+
+    assert len(old) == 1
+    assert new[0] == new[1]
+    assert old != set(new)
     assert pipeline.google.faults.calls["token"] == before + 1
 
 
