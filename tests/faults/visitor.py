@@ -22,6 +22,9 @@ class Visitor:
         self._machine = machine
         self._session = requests.Session()
         self._session.trust_env = False
+        # A server may close a connection that was idle for two seconds just when it is used again; browsers then try
+        # once more by themselves, requests does not.
+        self._session.headers["Connection"] = "close"
         self.seen: list[requests.Response] = []
 
     def ask(self, method: str, path: str, **more: Any) -> requests.Response:
