@@ -16,7 +16,7 @@ from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
-PROGRAMS = {f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas")}
+PROGRAMS = {f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas", "formats")}
 
 nox.needs_version = ">=2026"
 nox.options.sessions = ["test"]
@@ -66,6 +66,12 @@ def bench(session: nox.Session) -> None:
 def schemas(session: nox.Session) -> None:
     """Generate the message classes from the .proto files."""
     become(session, "infra.schemas")
+
+
+@nox.session
+def formats(session: nox.Session) -> None:
+    """Write docs/formats.md from the readers' registry."""
+    become(session, "infra.formats")
 
 
 @nox.session

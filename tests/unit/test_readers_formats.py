@@ -305,10 +305,11 @@ REFUSED = [
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "a.doc", "", "unsupported", "before 2007"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "a.docx", "", "encrypted", "password"),
     (bytes(range(256)) * 9, "a.dat", "", "unsupported", "no text"),
-    (b"{\\rtf1 x}", "a.rtf", "", "unsupported", "RTF"),
+    (b"{\\rtf1 }", "a.rtf", "", "no_text", "no text"),
     (make.zipped({"a.zip": make.zipped({"a.txt": "x"})}), "a.zip", "", "nested", "archive"),
     (make.zipped({"META-INF/MANIFEST.MF": "x"}), "a.jar", "", "program", "program"),
-    (make.zipped({"mimetype": "application/epub+zip"}), "a.epub", "", "unsupported", "EPUB"),
+    (make.zipped({"mimetype": "application/epub+zip"}), "a.epub", "", "broken", "where its text begins"),
+    (make.zipped({"mimetype": "application/vnd.oasis.opendocument.formula"}), "a.odf", "", "unsupported", "formulas"),
     (make.pdf(["x"], encrypted=True), "a.pdf", "", "encrypted", "password"),
     (b"whatever", "f", "application/vnd.google-apps.form", "native", "Form"),
 ]
