@@ -88,8 +88,10 @@ class Run:
                 return self._once(stack, watch) if self._options.once else self._for_ever(stack, watch)
             finally:
                 scheduler.stop()
-        except DrivestreamError as error:
-            stack.tend()  # says which part of it died, if one did
+        except (DrivestreamError, StackError) as error:
+            stack.tend()  # says which part has died, if that is why
+            if isinstance(error, StackError):
+                raise
             raise StackError(f"It cannot go on: {error.reason} {GO_ON}") from error
 
     def _sign_in(self, stack: Stack, watch: Watch) -> None:
@@ -164,11 +166,11 @@ class Follower:
         """The state now. Raises `StackError` when a part of the stack has died."""
         self._stack.tend()
         snapshot = self._watch.look()
-        moving = not (snapshot.at_rest and self._watch.idle())
-        if moving:
+        waiting = self._until_quiet or not snapshot.at_rest
+        if waiting:
             self._terminal.show(snapshot)
-        seconds = self._still.noticed((moving, snapshot))
-        if seconds is not None and (moving or self._until_quiet):
+        seconds = self._still.noticed(snapshot)
+        if waiting and seconds is not None:
             self._terminal.say(f"Nothing has moved for {seconds:.0f} s. Waiting for: {self._watch.waiting_for()}.")
         return snapshot
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,23 @@ class LocalStack(Machine):
             lambda: f"{self.get('/api/status')}\n{self.said()}",
         )
 
+    @property
+    def options(self) -> list[str]:
+        """The command's words."""
+        return list(self._options)
+
+    def output(self) -> str:
+        """What went to standard output in the last run."""
+        return self._output.read_text()
+
+    def errors(self) -> str:
+        """What went to standard error in the last run."""
+        return self._errors.read_text()
+
+    def complaints(self) -> list[str]:
+        """Its lines on standard error."""
+        return self.errors().splitlines()
+
     def events(self, function: str, message: str) -> list[dict[str, Any]]:
         """What a function has written in its log, since the log was begun."""
         lines = [line for path in sorted((self.data / "logs").glob("*.log")) for line in path.open(errors="replace")]
@@ -91,17 +109,17 @@ def local_stack(folder: Path | None = None, *options: str, **more: Any) -> Itera
         shutil.rmtree(place, ignore_errors=True)
 
 
-def command(*arguments: str | Path, module: str = "infra.local", **more: Any) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str | Path, module: str = "infra.local") -> subprocess.CompletedProcess[str]:
     """Run a command to its end, as a person would type it: what it said, and its exit code."""
     return subprocess.run(
         [sys.executable, "-P", "-m", module, *map(str, arguments)],
         cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
-        **more,
     )
 
 
