@@ -14,6 +14,7 @@ BENCHMARKS = {
     "memory": "what streaming takes, whatever the size: [--megabytes N...]",
     "stream": "one file of an outside Drive: --drive URL --token T --file ID --consumer sha|noop",
     "compare-stream": "streaming against MediaIoBaseDownload and curl: [--places near far capped] [--repetitions N]",
+    "compare-load": "a thousand small files against the usual way: [--files N] [--repetitions N]",
     "faults": "files from a server that refuses and cuts: [--files N]",
     "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
 }
