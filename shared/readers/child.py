@@ -58,6 +58,8 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
+            # Ctrl-C in a terminal is for whoever started us: a child that died of it would look too heavy.
+            process_group=0,
             bufsize=0,
         )
         assert self._process.stdin is not None

@@ -248,7 +248,7 @@ def test_a_function_that_cannot_run_alone_says_why(running: LocalStack, tmp_path
 # How it ends --------------------------------------------------------------------------------------------------------
 
 
-def write_many(folder: Path, count: int = 400) -> Path:
+def write_many(folder: Path, count: int = 150) -> Path:
     """A folder that takes a while to read."""
     folder.mkdir()
     for number in range(count):
@@ -280,7 +280,7 @@ def test_told_to_stop_it_ends_whole_and_goes_on_later(
         assert "goes on from here" in stack.said()
         assert "Traceback" not in stack.said()
         assert stack.processes() == set()
-        assert stack.once()["files"]["listed"] == 400
+        assert stack.once()["files"]["listed"] == 150
 
 
 def test_told_to_stop_while_it_starts_it_stops() -> None:
@@ -305,7 +305,7 @@ def test_functions_do_not_outlive_a_killed_stack(tmp_path: Path) -> None:
         stack.kill_the_launcher()
 
         wait_for(lambda: not stack.processes(), lambda: f"still there: {stack.processes()}")
-        assert stack.once()["files"]["listed"] == 400
+        assert stack.once()["files"]["listed"] == 150
 
 
 @pytest.mark.parametrize("victim", ["infra.local.serve", "--listen_addresses"], ids=["a function", "Postgres"])
