@@ -301,7 +301,7 @@ _TABLE: dict[str, tuple[str, str, Make, float]] = {
     "code": ("py sh rb yml", "indexed", _code, 10),
     "log": ("log", "indexed", _log, 3),
     "yaml": ("yaml yml", "indexed", _yaml, 2),
-    "xml": ("xml svg", "indexed", _xml, 2),
+    "xml": ("xml", "indexed", _xml, 2),
     "docx": ("docx", "indexed", _docx, 5),
     "xlsx": ("xlsx", "indexed", _xlsx, 4),
     "pdf": ("pdf PDF", "indexed", _pdf, 4),
