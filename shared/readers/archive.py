@@ -241,15 +241,15 @@ class _Xml:
         """Parse a piece, or keep it until it is worth looking at a long tag again."""
         if self._waiting or self._unfinished > _FEED:
             self._waiting += piece
-            piece = bytes(self._waiting)
-            if self._unfinished + len(piece) > _TAG:
-                raise Skipped(f"The document has a tag of more than {amount(_TAG)}.", code="tag_too_long")
-            if len(piece) < self._unfinished and not final:
+            if len(self._waiting) < min(self._unfinished, _TAG - self._unfinished) and not final:
                 return
-            self._waiting = bytearray()
+            piece = bytes(self._waiting)
+            self._waiting.clear()
         self._fed += len(piece)
         self._parser.Parse(piece, final)
         self._unfinished = self._fed - max(self._parser.CurrentByteIndex, 0)
+        if self._unfinished > _TAG:
+            raise Skipped(f"The document has a tag of more than {amount(_TAG)}.", code="tag_too_long")
         self._count_names()
 
     def _count_names(self) -> None:

@@ -231,7 +231,10 @@ class _Stretch:
     starts: array[int]
 
     def __getitem__(self, number: int) -> str:
-        return _words(self.content[self.starts[number] : self.starts[number + 1]])
+        start, end = self.starts[number], self.starts[number + 1]
+        if end - start > _TEXT:
+            raise _too_large()
+        return _words(self.content[start:end])
 
     @property
     def size(self) -> int:
