@@ -120,7 +120,8 @@ class Machine:
         assert self._process is not None
         if not self._wrapper:
             return self._process.pid
-        return min(tree(self._process.pid) - {self._process.pid})
+        [command] = children(self._process.pid)
+        return command
 
     def said(self) -> str:
         """Everything the command has written for people."""
@@ -179,12 +180,20 @@ def tree(root: int) -> set[int]:
     while waiting:
         pid = waiting.pop()
         found.add(pid)
-        try:
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                waiting += [int(child) for child in (task / "children").read_text().split()]
-        except OSError:
-            continue
+        waiting += children(pid)
     return found
+
+
+def children(pid: int) -> list[int]:
+    """What a process has started and not yet buried; nothing when it is gone."""
+    try:
+        return [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+    except OSError:
+        return []
 
 
 def _named_by(pid: int) -> str:
