@@ -75,6 +75,12 @@ def make(
     return manifest
 
 
+def one_of_each(seed: int = 1) -> dict[str, bytes]:
+    """A file of every kind, by its name."""
+    dice = random.Random(seed)
+    return {f"{kind}.{row[0].split()[0]}": row[2](dice, "words") for kind, row in _TABLE.items() if row[0]}
+
+
 def _folders(dice: random.Random, files: int) -> list[str]:
     tops = ["Work", "Home", "Old laptop", "Fotos & Bücher", "写真", "2019", "New folder (2)", "tmp.d"]
     folders = list(tops)

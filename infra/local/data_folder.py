@@ -41,8 +41,9 @@ class DataFolder:
                     f"Another Drivestream is running on {self.path}. Stop it, or choose another folder with --data."
                 ) from None
         except OSError as error:
+            why = "it is a file" if isinstance(error, FileExistsError) else error.strerror
             raise StackError(
-                f"The data folder {self.path} cannot be used: {error.strerror}. Choose another one with --data."
+                f"The data folder {self.path} cannot be used: {why}. Choose another one with --data."
             ) from error
         self._lock = lock
         with contextlib.suppress(OSError, ValueError):

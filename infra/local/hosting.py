@@ -165,8 +165,9 @@ class ProcessFunction:
         process, self._process = self._process, None
         if process is None:
             return
-        end_group(process.pid)
-        process.wait(timeout=20)
+        if process.poll() is None:  # one that has ended and was waited for may have lent its number to somebody else
+            end_group(process.pid)
+            process.wait(timeout=20)
         self._pid_file.unlink(missing_ok=True)
 
     def peak_rss_mib(self) -> float | None:

@@ -73,8 +73,6 @@ def options_of(arguments: Sequence[str]) -> Options:
         parser.error("--database takes an address such as postgresql://user:password@host:5432/name")
     if said.folder is not None and (fault := _why_unreadable(said.folder)):
         parser.error(fault)
-    if said.data.exists() and not said.data.is_dir():
-        parser.error(f"--data takes a folder, and {said.data} is a file")
     sweep = said.sweep if said.sweep is not None else OUTSIDE_SWEEP_SECONDS if said.drive else SWEEP_SECONDS
     return Options(
         folder=(said.folder or SAMPLE).absolute(),
@@ -126,10 +124,13 @@ def _is_address(text: str) -> bool:
 
 
 def _why_unreadable(folder: Path) -> str:
-    if not folder.exists():
-        return f"there is no folder {str(folder)!r}; give --folder an existing one"
-    if not folder.is_dir():
-        return f"--folder takes a folder, and {str(folder)!r} is a file"
-    if not os.access(folder, os.R_OK | os.X_OK):
-        return f"the folder {str(folder)!r} may not be read by you; change its permissions, or give another one"
-    return ""
+    try:
+        if not folder.exists():
+            return f"there is no folder {str(folder)!r}; give --folder an existing one"
+        if not folder.is_dir():
+            return f"--folder takes a folder, and {str(folder)!r} is a file"
+        if os.access(folder, os.R_OK | os.X_OK):
+            return ""
+    except PermissionError:  # one of the folders above it is closed
+        pass
+    return f"the folder {str(folder)!r} may not be read by you; change its permissions, or give another one"

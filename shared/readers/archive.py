@@ -245,8 +245,13 @@ class _Xml:
                 return
             piece = bytes(self._waiting)
             self._waiting.clear()
-        self._fed += len(piece)
-        self._parser.Parse(piece, final)
+        first, self._fed = not self._fed, self._fed + len(piece)
+        try:
+            self._parser.Parse(piece, final)
+        except (LookupError, ValueError) as fault:
+            if first and type(fault) in (LookupError, ValueError):  # pyexpat's, of the encoding that is declared
+                raise broken("it states an encoding that there is not") from fault
+            raise
         self._unfinished = self._fed - max(self._parser.CurrentByteIndex, 0)
         if self._unfinished > _TAG:
             raise Skipped(f"The document has a tag of more than {amount(_TAG)}.", code="tag_too_long")

@@ -247,7 +247,7 @@ def known(charset: str) -> str:
         return ""
     try:
         return codecs.lookup(charset).name
-    except LookupError:
+    except (LookupError, ValueError):  # a NUL in the name
         return ""
 
 

@@ -61,7 +61,6 @@ def is_one_sentence(said: subprocess.CompletedProcess[str], *words: str, code: i
         (["--folder"], ["--folder"]),
         (["--folder", "/no/such/folder"], ["/no/such/folder", "existing"]),
         (["--folder", __file__], [__file__, "folder"]),
-        (["--data", __file__], [__file__, "folder"]),
         (["--port", "eighty"], ["eighty", "65535"]),
         (["--port", "0"], ["65535"]),
         (["--port", "65536"], ["65535"]),
@@ -101,6 +100,7 @@ def test_a_folder_of_data_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A read-only disk or a wrong path is the person's to change."""
     (tmp_path / "file").write_text("")
 
+    is_one_sentence(command("--data", tmp_path / "file"), str(tmp_path / "file"), "is a file", "--data")
     is_one_sentence(command("--data", tmp_path / "file" / "data"), str(tmp_path / "file" / "data"), "--data")
 
 
@@ -111,7 +111,20 @@ def test_folders_that_the_person_may_not_use_are_named(tmp_path: Path) -> None:
     closed.mkdir(mode=0o000)
 
     is_one_sentence(command("--folder", closed), str(closed), "permissions", code=2)
+    is_one_sentence(command("--folder", closed / "below"), str(closed), "permissions", code=2)
     is_one_sentence(command("--data", closed / "data"), str(closed), "--data")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_a_file_that_the_person_may_not_read_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    """One closed file must neither stop a sync nor keep it waiting."""
+    folder = write_many(tmp_path / "drive", 3)
+    (folder / "entry 1.txt").chmod(0o000)
+
+    with local_stack(folder) as stack:
+        summary = stack.once()
+
+    assert (summary["files"]["indexed"], summary["reasons"]) == (2, {"cannotDownloadFile": 1})
 
 
 @pytest.mark.parametrize("layout", ['{"people": [{"email": 5}]}', '{"people":', '{"files": {"../x": {}}}'])

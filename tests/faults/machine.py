@@ -35,6 +35,7 @@ class Machine:
         environment: dict[str, str] | None = None,
         wrapper: Sequence[str] = (),
     ) -> None:
+        assert data.is_absolute(), "a shorter name could be in the command line of anybody"
         data.parent.chmod(0o711)  # as root, Postgres is somebody else who must pass through
         self.data = data
         self.port = free_port()
@@ -149,7 +150,9 @@ class Machine:
 
     def processes(self) -> set[int]:
         """Everything that belongs to this run: what the command started, and what names its data folder."""
-        roots = {pid for pid in all_processes() if str(self.data) in _named_by(pid)} - {os.getpid()}
+        # The folder or what is in it, but no neighbour whose name begins alike: what is found here may be killed.
+        mine = re.compile(re.escape(str(self.data)) + r"(?![\w.-])")
+        roots = {pid for pid in all_processes() if mine.search(_named_by(pid))} - {os.getpid()}
         if self._process is not None:
             roots.add(self._process.pid)
         return {pid for root in roots for pid in tree(root) if _is_alive(pid)}

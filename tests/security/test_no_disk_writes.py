@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,10 @@ _CALLS = (
     "open,openat,openat2,creat,rename,renameat,renameat2,mkdir,mkdirat,mknod,mknodat,link,linkat,symlink,symlinkat,"
     "truncate,unlink,unlinkat,execve,clone,clone3,fork,vfork"
 )
+_STARTING = ("clone", "clone3", "fork", "vfork")
 _LINE = re.compile(r"^(\d+) +(\w+)\((.*)$")
 _RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)$")
+_ENDED = re.compile(r"^(\d+) +\+\+\+ ")
 _WRITING = re.compile(r"O_(?:WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE)")
 
 
@@ -57,7 +60,7 @@ def tracer(trace: Path) -> list[str]:
     strace = shutil.which("strace")
     if strace is None:
         return []
-    wrapper = [strace, "-f", "--seccomp-bpf", "-qq", "-s", "300", "-e", f"trace={_CALLS}", "-e", "signal=none"]
+    wrapper = [strace, "-f", "--seccomp-bpf", "-q", "-s", "300", "-e", f"trace={_CALLS}", "-e", "signal=none"]
     tried = subprocess.run([*wrapper, "-o", "/dev/null", "true"], capture_output=True, check=False)
     return [*wrapper, "-o", str(trace)] if tried.returncode == 0 else []
 
@@ -112,16 +115,42 @@ def test_no_system_call_of_a_function_makes_or_opens_a_file_for_writing(watched:
     if watched.trace is None:
         pytest.skip("strace is not installed, or may not trace here")
 
-    calls = list(calls_of_functions(watched.trace.read_text(errors="replace")))
+    calls = Calls(watched.trace.read_text(errors="replace")).found
 
     assert len({function for function, *_ in calls}) == len(FUNCTIONS)
     assert any("pdf_child" in rest for _, call, rest in calls if call == "execve"), "no PDF was read by a child"
     assert [f"{function}: {call}({rest}" for function, call, rest in calls if writes(call, rest)] == []
 
 
+def test_a_trace_is_read_as_it_happened() -> None:
+    """Calls overlap, children speak before their parents have heard of them, and numbers are used again."""
+    trace = """\
+10 clone3({flags=CLONE_VM}, 88 <unfinished ...>
+11 openat(AT_FDCWD, "/before/it/was/a/function", O_WRONLY|O_CREAT, 0666) = 3
+11 execve("/bin/python", ["python", "-m", "infra.local.serve", "dashboard"], 0x7ff /* 9 vars */ <unfinished ...>
+10 <... clone3 resumed>) = 11
+11 <... execve resumed>) = 0
+11 clone3({flags=CLONE_THREAD} <unfinished ...>
+12 openat(AT_FDCWD, "/by/an/early/thread", O_RDWR|O_CREAT, 0600 <unfinished ...>
+11 <... clone3 resumed>, 88) = 12
+12 <... openat resumed>) = 4
+12 openat(AT_FDCWD, "/refused", O_WRONLY|O_CREAT, 0600) = -1 EACCES (Permission denied)
+12 openat(AT_FDCWD, "/dev/shm/wgunicorn-x1", O_RDWR|O_CREAT|O_EXCL, 0600) = 5
+12 openat(AT_FDCWD, "/only/read", O_RDONLY|O_CLOEXEC) = 6
+12 +++ exited with 0 +++
+10 clone3({flags=CLONE_VM}, 88) = 12
+12 mkdir("/by/somebody/else/with/its/number", 0700) = 0
+"""
+
+    calls = Calls(trace).found
+
+    assert {function for function, *_ in calls} == {"dashboard"}
+    assert [rest.split('"')[1] for _, call, rest in calls if writes(call, rest)] == ["/by/an/early/thread"]
+
+
 def writes(call: str, rest: str) -> bool:
     """Whether a traced call made, changed or opened for writing anything on a disk."""
-    if call in ("execve", "clone", "clone3", "fork", "vfork") or re.search(r"= -1 E", rest):
+    if call in ("execve", *_STARTING) or re.search(r"= -1 E", rest):
         return False
     if call.startswith("open") and not _WRITING.search(rest):
         return False
@@ -135,35 +164,52 @@ def _is_no_disk(path: str) -> bool:
     return path in ("/dev/null", "/dev/tty") or re.fullmatch(r"/dev/shm/wgunicorn-\w+", path) is not None
 
 
-def calls_of_functions(trace: str) -> Iterator[tuple[str, str, str]]:
-    """(function, system call, its arguments and result) of everything that a function or a child of one did."""
-    function_of: dict[str, str] = {}
-    begun: dict[tuple[str, str], str] = {}
-    for line in trace.splitlines():
-        if resumed := _RESUMED.match(line):
-            pid, call, end = resumed.groups()
-            rest = begun.pop((pid, call), "") + end
-        elif called := _LINE.match(line):
-            pid, call, rest = called.groups()
-            if rest.endswith("<unfinished ...>"):
-                begun[pid, call] = rest.removesuffix("<unfinished ...>")
-                if call == "execve":
-                    _note_program(pid, rest, function_of)
-                continue
+class Calls:
+    """What functions and their children called, out of a trace of everything.
+
+    A process is a function's from the moment it becomes one, and so is whatever it starts; what a child did before its
+    parent's trace tells of it is kept until then. Numbers of processes are used again.
+    """
+
+    def __init__(self, trace: str) -> None:
+        self.found: list[tuple[str, str, str]] = []  # function, system call, its arguments and result
+        self._function_of: dict[str, str] = {}
+        self._early: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._started: defaultdict[str, list[str]] = defaultdict(list)
+        begun: dict[str, str] = {}
+        for line in trace.splitlines():
+            if ended := _ENDED.match(line):
+                for known in (self._function_of, self._early, self._started, begun):
+                    known.pop(ended[1], None)
+            elif called := _LINE.match(line):
+                pid, call, rest = called.groups()
+                if rest.endswith("<unfinished ...>"):
+                    begun[pid] = rest.removesuffix("<unfinished ...>")
+                else:
+                    self._take(pid, call, rest)
+            elif resumed := _RESUMED.match(line):
+                pid, call, rest = resumed.groups()
+                self._take(pid, call, begun.pop(pid, "") + rest)
+
+    def _take(self, pid: str, call: str, rest: str) -> None:
+        if call == "execve" and (function := re.search(r'"infra\.local\.serve", "(\w+)"', rest)):
+            self._early.pop(pid, None)
+            self._belongs(pid, function[1])
+        if call in _STARTING and (made := re.search(r"\) += (\d+)", rest)):
+            if pid in self._function_of:
+                self._belongs(made[1], self._function_of[pid])
+            else:
+                self._started[pid].append(made[1])
+        if pid in self._function_of:
+            self.found.append((self._function_of[pid], call, rest))
         else:
-            continue
-        if call == "execve":
-            _note_program(pid, rest, function_of)
-        made = re.search(r"\) += (\d+)", rest) if call in ("clone", "clone3", "fork", "vfork") else None
-        if made and pid in function_of:
-            function_of[made[1]] = function_of[pid]
-        if pid in function_of:
-            yield function_of[pid], call, rest
+            self._early[pid].append((call, rest))
 
-
-def _note_program(pid: str, rest: str, function_of: dict[str, str]) -> None:
-    if started := re.search(r'"infra\.local\.serve", "(\w+)"', rest):
-        function_of[pid] = started[1]
+    def _belongs(self, pid: str, function: str) -> None:
+        self._function_of[pid] = function
+        self.found += [(function, call, rest) for call, rest in self._early.pop(pid, [])]
+        for child in self._started.pop(pid, []):
+            self._belongs(child, function)
 
 
 def _add_more(folder: Path) -> int:

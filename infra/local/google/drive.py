@@ -316,6 +316,8 @@ class DriveApi:
             return make(self._folder.path_of(item).read_bytes())
         except FileNotFoundError as error:
             raise file_not_found(item.id) from error
+        except PermissionError as error:  # of a file that this user of the machine may not read
+            raise known_error(403, "cannotDownloadFile") from error
 
     @_method(
         "files.download",

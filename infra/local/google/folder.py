@@ -95,6 +95,7 @@ class FolderDrive:
         self._entries: dict[str, Entry] = {}
         self._seen: tuple[Any, ...] = ()
         self._racy = False
+        self._unreadable: set[str] = set()  # said once, not at every look
         self._items: dict[str, Item] = {}
         self._gone: dict[str, Item] = {}
         self._roots: dict[str, Item] = {}
@@ -308,7 +309,9 @@ class FolderDrive:
             return []
         except OSError as error:
             # A folder that cannot be read just now is not an empty folder: what was below it stays.
-            log.warning("%s cannot be read: %s", below, error)
+            if below not in self._unreadable:
+                log.warning("The folder %s cannot be read (%s): what is in it is left out.", below, error.strerror)
+                self._unreadable.add(below)
             prefix = "" if below == "." else below + "/"
             return [e for e in self._entries.values() if e.space == space and e.path.startswith(prefix)]
         return found

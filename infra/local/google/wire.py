@@ -195,6 +195,8 @@ class DriveWire:
                 break
             try:
                 file = self._folder.path_of(now).open("rb", buffering=0)
+            except PermissionError as error:  # of a file that this user of the machine may not read
+                raise known_error(403, "cannotDownloadFile") from error
             except OSError:
                 self._folder.scan()
                 continue
