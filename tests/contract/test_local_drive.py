@@ -149,7 +149,7 @@ def drain(api: Any, token: str, **query: Any) -> tuple[list[dict[str, Any]], str
         token = answer["nextPageToken"]
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 15) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
     end = time.monotonic() + seconds
     while True:
         value = condition()
