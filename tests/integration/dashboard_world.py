@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.tick_pb2 import Tick
 from shared.adapters import pubsub
 from shared.adapters.postgres import connect_to_url
-from shared.config import settings
+from shared.config import Settings, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "dashboard-test"
@@ -203,6 +203,10 @@ def serve(postgres: PostgresServer, folder: Path) -> Iterator[World]:
     )
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
+        # Another stack of tests may run in this process: nothing of where it points may be left.
+        pointers = {field.name.upper() for field in fields(Settings)} | {"GOOGLE_CLOUD_UNIVERSE_DOMAIN"}
+        for key in pointers | {"GOOGLE_APPLICATION_CREDENTIALS", "FIRESTORE_EMULATOR_HOST"}:
+            patch.delenv(key, raising=False)
         for key, value in environment.items():
             patch.setenv(key, value)
         patch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), PROJECT))  # type: ignore[no-untyped-call]

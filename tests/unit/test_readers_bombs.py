@@ -186,3 +186,19 @@ def test_a_file_that_no_life_can_come_back_into_ends(monkeypatch: pytest.MonkeyP
     again = list(read(BytesSource(content, "a.docx"), None, whole[-2].after))
 
     assert [type(part).__name__ for part in again] == ["Truncated"]
+
+
+@pytest.mark.parametrize("encoding", ["UTB-8", "shift_jis", "rot13", "hex"])
+def test_an_encoding_that_there_is_not_is_damage(encoding: str) -> None:
+    """The parser asks Python for it, and Python has its own ways to say no."""
+    content = make.zipped(
+        {
+            "mimetype": "application/vnd.oasis.opendocument.text",
+            "content.xml": f'<?xml version="1.0" encoding="{encoding}"?><x/>',
+        }
+    )
+
+    with pytest.raises(Skipped) as caught:
+        list(read(BytesSource(content, "a.odt")))
+
+    assert caught.value.code == "broken"
