@@ -70,7 +70,7 @@ def _docx(path: Path) -> None:
     del entries["word/document.xml"]
     first, last = make.docx_xml("\0").split("\0")
     body = _lines(
-        300 * MB, lambda n: make.paragraph(f"Part {n}", "Heading1") if n % 99 == 0 else make.paragraph(_prose(n))
+        120 * MB, lambda n: make.paragraph(f"Part {n}", "Heading1") if n % 99 == 0 else make.paragraph(_prose(n))
     )
     _archive(entries, "word/document.xml", _between(first, body, last))(path)
 
@@ -122,7 +122,7 @@ def _epub(path: Path) -> None:
 def _rtf(path: Path) -> None:
     picture = random.Random(1).randbytes(40_000).hex()
     body = _lines(
-        60 * MB,
+        30 * MB,
         lambda n: (
             rf"{{\pard\outlinelevel0\b Part {n}\par}}{{\pict\pngblip {picture}}}" + "\n"
             if n % 500 == 0
@@ -196,24 +196,24 @@ def _card(number: int) -> str:
 
 
 LARGE: dict[str, tuple[str, Callable[[Path], None]]] = {
-    "text": ("txt", text(100 * MB, _prose)),
-    "markdown": ("md", text(60 * MB, lambda n: f"# Part {n}\n\n" if n % 40 == 0 else _prose(n))),
-    "csv": ("csv", text(60 * MB, lambda n: f'{n},"{words(n, 9)}",{n * 3}\n')),
-    "json": ("json", text(60 * MB, lambda n: json.dumps({"n": n, "said": words(n, 9)}) + "\n")),
-    "yaml": ("yaml", text(60 * MB, lambda n: f"- said: {words(n, 9)}\n")),
-    "xml": ("xml", text(60 * MB, lambda n: f"<said n='{n}'>{words(n, 9)}</said>\n")),
-    "code": ("py", text(60 * MB, lambda n: f"print({words(n, 9)!r})\n")),
-    "log": ("log", text(60 * MB, lambda n: f"2026-01-02 {words(n, 9)}\n")),
-    "prose": ("tex", text(60 * MB, _prose)),
-    "subtitles": ("srt", text(60 * MB, lambda n: f"{n}\n00:00:01,000 --> 00:00:02,000\n{words(n, 9)}\n\n")),
+    "text": ("txt", text(60 * MB, _prose)),
+    "markdown": ("md", text(30 * MB, lambda n: f"# Part {n}\n\n" if n % 40 == 0 else _prose(n))),
+    "csv": ("csv", text(30 * MB, lambda n: f'{n},"{words(n, 9)}",{n * 3}\n')),
+    "json": ("json", text(30 * MB, lambda n: json.dumps({"n": n, "said": words(n, 9)}) + "\n")),
+    "yaml": ("yaml", text(30 * MB, lambda n: f"- said: {words(n, 9)}\n")),
+    "xml": ("xml", text(30 * MB, lambda n: f"<said n='{n}'>{words(n, 9)}</said>\n")),
+    "code": ("py", text(30 * MB, lambda n: f"print({words(n, 9)!r})\n")),
+    "log": ("log", text(30 * MB, lambda n: f"2026-01-02 {words(n, 9)}\n")),
+    "prose": ("tex", text(30 * MB, _prose)),
+    "subtitles": ("srt", text(30 * MB, lambda n: f"{n}\n00:00:01,000 --> 00:00:02,000\n{words(n, 9)}\n\n")),
     "card": ("vcf", text(30 * MB, _card)),
-    "html": ("html", text(40 * MB, lambda n: f"<h2>Part {n}</h2>" if n % 40 == 0 else f"<p>{_prose(n)}</p>")),
+    "html": ("html", text(30 * MB, lambda n: f"<h2>Part {n}</h2>" if n % 40 == 0 else f"<p>{_prose(n)}</p>")),
     "notebook": ("ipynb", _notebook),
     "docx": ("docx", _docx),
     "xlsx": ("xlsx", _xlsx),
     "pptx": ("pptx", _pptx),
     "pdf": ("pdf", _pdf),
-    "odt": ("odt", _open_document("text", lambda n: documents.h(f"Part {n}") + documents.p(_prose(n)), 150 * MB)),
+    "odt": ("odt", _open_document("text", lambda n: documents.h(f"Part {n}") + documents.p(_prose(n)), 90 * MB)),
     "ods": ("ods", _ods),
     "odp": ("odp", _open_document("presentation", lambda n: documents.slide(words(n, 90), words(-n, 20)), 40 * MB)),
     "epub": ("epub", _epub),
