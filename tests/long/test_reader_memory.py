@@ -16,7 +16,7 @@ from tests.long.large_samples import LARGE, MB
 
 ROOT = Path(__file__).parents[2]
 BOUND, BOUND_WITH_CHILD = 64, 96  # MiB
-HELD = {"xls", "xlsb"}  # whole in a child process with its own bound
+HELD = {"xls", "xlsb", "bmp", "tiff", "webp"}  # whole in a child process with its own bound
 READ = [row for row in FORMATS if row.read]
 
 
