@@ -69,7 +69,7 @@ class Picture:
         factor = max(1, whole.width // size[0])
         bands = Bands(self._file, factor) if whole.format == "PNG" else None
         if bands is not None and bands.possible:
-            grey = Image.new("L", (-(-whole.width // factor), -(-whole.height // factor)))
+            grey: Any = Image.new("L", (-(-whole.width // factor), -(-whole.height // factor)))
             for top, band in bands:
                 grey.paste(_grey_of(band, factor), (0, top // factor))
             exif = bands.exif
