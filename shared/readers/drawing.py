@@ -6,6 +6,7 @@ megabytes of letters in an attribute. The one is never expanded, the other skipp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from shared.domain.parts import Locator, Part, State
@@ -17,6 +18,8 @@ from shared.readers.source import Source
 _PARTS = {"title": "title", "desc": "description", "text": None, "flowroot": None, "foreignobject": None}
 _LINES = {"p", "div", "br", "li", "tr", "flowpara", "h1", "h2", "h3"}
 _GROUPS = {"g", "a", "symbol", "defs", "marker", "pattern"}
+_SILENT = {"script", "style", "metadata"}
+_MOVED = re.compile(r"(?:^|\s)(?:x|y|dy)\s*=")  # to another line, or another place in it
 _TITLE = 200
 _DEPTH = 64
 
@@ -26,8 +29,17 @@ def read_svg(source: Source, _limits: Limits, after: State) -> Iterator[Part]:
     return gather(numbered([lambda: told(Drawing(), source)], after), after)
 
 
+class _Names(frozenset[str]):
+    """Names of elements, with a prefix or without."""
+
+    def __contains__(self, tag: object) -> bool:
+        return super().__contains__(str(tag).rpartition(":")[2])
+
+
 class Drawing(Markup):
     """The texts of a drawing, in the order of the file."""
+
+    heard = _Names({"tspan", *_PARTS, *_LINES, *_GROUPS, *_SILENT})
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,9 +49,9 @@ class Drawing(Markup):
         self._silent = ""
         self._groups = 0  # open ones: what a group calls itself is not the title of the drawing
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def start(self, tag: str, attributes: str) -> None:
         name = tag.rpartition(":")[2]
-        if name in ("script", "style", "metadata"):
+        if name in _SILENT:
             self._silent = self._silent or name
         elif name in _PARTS:
             self.flush("\n")
@@ -49,10 +61,10 @@ class Drawing(Markup):
             self.flush("\n")
         elif name in _GROUPS:
             self._groups += 1
-        elif name == "tspan" and any(key in ("x", "y", "dy") for key, _ in attrs):
-            self._flow.add(" ")  # another line, or another place in it
+        elif name == "tspan" and _MOVED.search(attributes):
+            self._flow.add(" ")
 
-    def handle_endtag(self, tag: str) -> None:
+    def end(self, tag: str) -> None:
         name = tag.rpartition(":")[2]
         if name == self._silent:
             self._silent = ""
@@ -65,9 +77,9 @@ class Drawing(Markup):
         elif name in _GROUPS:
             self._groups -= 1
 
-    def handle_data(self, data: str) -> None:
+    def data(self, text: str) -> None:
         if self._within and not self._silent:
-            self._flow.add(data)
+            self._flow.add(text)
 
     def flush(self, separator: str) -> None:
         """End the line."""

@@ -84,11 +84,11 @@ def _path(folder: str, href: str) -> str:
 class Chapter(Page):
     """A page of a book. What it calls itself in its head is for programs: often the name of its file."""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def start(self, tag: str, attributes: str) -> None:
         if tag == "title":
             self._silent.append(tag)
         else:
-            super().handle_starttag(tag, attrs)
+            super().start(tag, attributes)
 
 
 class Entry:

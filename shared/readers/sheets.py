@@ -8,7 +8,6 @@ rows read in order need each stretch of strings about once.
 
 from __future__ import annotations
 
-import html
 import re
 import zipfile
 import zlib
@@ -26,7 +25,7 @@ from typing import Any
 from shared.domain.errors import Skipped
 from shared.domain.parts import Locator, Part, State
 from shared.readers.archive import Archive, Handler, broken, main_part, relations
-from shared.readers.gather import LONG, clean, gather, numbered
+from shared.readers.gather import LONG, clean, gather, numbered, resolved
 from shared.readers.limits import GIB, KIB, MIB, Limits, amount
 from shared.readers.source import Source
 
@@ -366,7 +365,7 @@ def _words(item: bytes) -> str:
     one = _ONE.fullmatch(item)
     text = (one[1] if one else b"".join(_runs(item))).decode("utf-8", "replace")
     if "&" in text:
-        text = html.unescape(text)
+        text = resolved(text)
     if "_x" in text:
         text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     return " ".join(text.splitlines()) if "\n" in text or "\r" in text else text

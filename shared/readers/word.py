@@ -15,6 +15,7 @@ from shared.readers.source import Source
 
 _TITLE = 200
 _STYLES = 10_000
+_OUTLINE = tuple("012345678")  # levels of headings
 _BESIDE = ("footnotes", "endnotes", "comments", "header", "footer")  # in this order behind the body
 _SILENT = {"Fallback", "del", "moveFrom", "instrText", "delText"}  # said twice, deleted, or no words
 
@@ -62,8 +63,8 @@ class Styles(Handler[tuple[str, int]]):
                 self._level = int(found[1])
             elif value.lower() == "title":
                 self._level = 0
-        elif name == "outlineLvl" and self._level < 0 and value.isdigit() and int(value) < 9:
-            self._level = int(value) + 1
+        elif name == "outlineLvl" and self._level < 0 and value in _OUTLINE:
+            self._level = _OUTLINE.index(value) + 1
         elif name == "basedOn":
             self._base = value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import subprocess
@@ -21,6 +22,7 @@ from shared.domain.parts import Part, Text, Truncated
 from shared.readers import BytesSource, Limits, PathSource, read
 from shared.readers import pdf as pdf_reader
 from tests.unit import reader_samples as make
+from tests.unit.reader_checks import texts
 from tests.unit.test_readers_resume import SAMPLES
 
 ROOT = Path(__file__).parents[2]
@@ -380,3 +382,18 @@ def test_a_bound_of_the_settings_is_a_bound_of_the_readers() -> None:
     limits = Limits.of(Settings(google_cloud_project="p", text_bytes=1000))
 
     assert limits == replace(Limits(), text_bytes=1000)
+
+
+def test_a_number_that_python_refuses_is_no_accident() -> None:
+    """Its `int` takes no more than 4,300 digits, and fails at some characters that `isdigit` is true of."""
+    strings = f"<si><t>one &#{'9' * 5000}; two</t></si>"
+    cell = '<row><c t="s"><v>0</v></c></row>'
+    outline = b'<w:name w:val="Mine"/><w:outlineLvl w:val="\xc2\xb2"/>'
+    document = make.docx(make.paragraph("words", "Mine"))
+    with zipfile.ZipFile(io.BytesIO(document)) as archive:
+        entries: dict[str, str | bytes] = {
+            name: archive.read(name).replace(b'<w:name w:val="Mine"/>', outline) for name in archive.namelist()
+        }
+
+    assert [text for text, _ in texts(make.xlsx({"A": cell}, strings), "a.xlsx")] == ["one \ufffd two\n"]
+    assert [text for text, _ in texts(make.zipped(entries), "a.docx")] == ["words\n\n"]
