@@ -14,13 +14,26 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_CHARSETS = re.compile(
+    "iso|latin|windows|cp|koi8|kz|mac|utf|us-?ascii|ascii|ansi|gb|big5|euc|shift|sjis|ks|johab|hz|tis"
+)
+# What a text says of itself: web pages, XML, style sheets, source code, TeX. Only at its beginning.
+_HEAD = 4096
+_SAYS = re.compile(
+    rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?\s*([\w-]+)|\A<\?xml[^>]{1,200}?encoding\s*=\s*[\"']([\w.-]+)"
+    rb"|\A@charset\s+[\"']([\w-]+)|\A(?:[^\n]{0,200}\n)?[ \t]*#[^\n]{0,200}?coding[:=][ \t]*([\w.-]+)"
+    rb"|\\usepackage\s*\[([\w-]+)\]\s*\{inputenc\}",
+    re.IGNORECASE,
+)
+_SAME = b"azAZ09<>= \n"  # in ASCII and in nearly all that came after it
 _OTHER_RUNS = re.compile("[^\x00-\x7f\ufffd]+")
 
 
 def detect(sample: bytes, *, whole: bool) -> tuple[str, int, bool]:
     """Encoding, length of the byte order mark, and whether the sample proves it (plain ASCII proves nothing).
 
-    A mark decides; then the zeros that UTF-16 and UTF-32 leave; then strict UTF-8; then chardet.
+    A mark decides; then the zeros that UTF-16 and UTF-32 leave; then strict UTF-8; then what the text says of itself,
+    where that can be; then chardet.
     """
     for mark, encoding in _BOMS:
         if sample.startswith(mark):
@@ -30,7 +43,8 @@ def detect(sample: bytes, *, whole: bool) -> tuple[str, int, bool]:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample, whole)
     except UnicodeDecodeError:
-        return guess(sample), 0, True
+        likely = guess(sample)
+        return likely if likely == "utf-8" else declared(sample) or likely, 0, True
     encoding = _escaped(sample)
     return encoding, 0, encoding != "utf-8" or not sample.isascii()
 
@@ -63,7 +77,36 @@ def guess(sample: bytes) -> str:
         encoding = codecs.lookup(found).name
     except LookupError:
         return "cp1252"
-    return "cp1252" if encoding.startswith(("utf", "ascii")) else encoding
+    return encoding if _legacy(encoding) else "cp1252"  # it believes a page that says EBCDIC
+
+
+def declared(sample: bytes) -> str:
+    """The encoding that a text states at its beginning; empty where it states none, or one that it is not in."""
+    says = _SAYS.search(sample[:_HEAD])
+    codec = known(says[says.lastindex or 0].decode("ascii")) if says else ""
+    if not codec or not _legacy(codec):
+        return ""
+    text = sample.decode(codec, "replace")
+    return codec if text.count("\ufffd") * 20 <= len(text) - len(text.encode("ascii", "ignore")) else ""
+
+
+def known(charset: str) -> str:
+    """Python's name of a charset that is one of text; empty for others. Python has codecs that are none, and slow
+    ones. Who says Latin-1 means Windows' own, as every browser and mail program knows."""
+    charset = charset.strip().strip("'\"").lower()
+    if not _CHARSETS.match(charset):
+        return ""
+    try:
+        codec = codecs.lookup(charset).name
+    except (LookupError, ValueError):  # a NUL in the name
+        return ""
+    return "cp1252" if codec == "iso8859-1" else codec
+
+
+@cache
+def _legacy(codec: str) -> bool:
+    """Whether this is an encoding of old that has ASCII in it as it is."""
+    return not codec.startswith(("utf", "ascii")) and _SAME.decode(codec, "replace").encode() == _SAME
 
 
 @cache

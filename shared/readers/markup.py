@@ -8,13 +8,11 @@ over, and so are comments and scripts, none of them held.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Container, Iterator
 from typing import ClassVar
 
 from shared.domain.parts import Locator, Part, State
-from shared.readers.encoding import detect
 from shared.readers.gather import Flow, clean, gather, numbered, resolved
 from shared.readers.limits import KIB, Limits
 from shared.readers.source import Source
@@ -76,26 +74,11 @@ def told(markup: Markup, source: Source) -> Iterator[Told]:
 
 
 def _characters(source: Source) -> Iterator[str]:
-    text = Decoded(source, {}, _encoding)
+    text = Decoded(source, {})
     while not text.final:
         text.more()
         yield text.held
         text.at = len(text.held)
-
-
-def _encoding(sample: bytes, *, whole: bool) -> tuple[str, int, bool]:
-    """As of any text; where that is a guess, the page's own word counts."""
-    encoding, mark, sure = detect(sample, whole=whole)
-    declared = _DECLARED.search(sample[:4096])
-    if declared and not mark and not encoding.startswith("utf"):
-        try:
-            return codecs.lookup(declared[1].decode("ascii")).name, 0, True
-        except LookupError:
-            pass
-    return encoding, mark, sure
-
-
-_DECLARED = re.compile(rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
 
 
 class Markup:

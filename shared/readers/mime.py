@@ -15,8 +15,9 @@ from email.header import decode_header
 from email.message import Message
 from email.parser import BytesHeaderParser
 from functools import cached_property
+from itertools import chain
 
-from shared.readers.encoding import guess
+from shared.readers.encoding import detect, guess, known
 from shared.readers.gather import clean
 from shared.readers.limits import KIB, MIB
 
@@ -235,20 +236,6 @@ def as_text(content: bytes, charset: str) -> str:
 
 
 _UNENCODED = "raw-unicode-escape"  # what Python makes of the words between encoded ones
-_CHARSETS = re.compile(
-    "iso|latin|windows|cp|koi8|kz|mac|utf|us-?ascii|ascii|ansi|gb|big5|euc|shift|sjis|ks|johab|hz|tis"
-)
-
-
-def known(charset: str) -> str:
-    """Python's name of a charset of mail; empty for others. Python has codecs that are none, and slow ones."""
-    charset = charset.strip().strip("'\"").lower()
-    if not _CHARSETS.match(charset):
-        return ""
-    try:
-        return codecs.lookup(charset).name
-    except (LookupError, ValueError):  # a NUL in the name
-        return ""
 
 
 def decoded(pieces: Iterable[bytes], encoding: str, *, mailbox: bool) -> Iterator[bytes]:
@@ -265,13 +252,17 @@ def decoded(pieces: Iterable[bytes], encoding: str, *, mailbox: bool) -> Iterato
 def unicode(pieces: Iterable[bytes], charset: str) -> Iterator[bytes]:
     """A text's bytes as UTF-8, where its charset is a known one that does not begin with ASCII; without blanks at its
     beginning, so that an empty text is empty."""
-    codec = known(charset)
+    codec, pieces = known(charset), iter(pieces)
+    if codec in ("utf-16", "utf-32"):  # Python's decoders of these fail where there is no mark
+        first = next(pieces, b"")
+        found, pieces = detect(first, whole=False)[0], chain([first], pieces)
+        codec = found if found.startswith("utf") else f"{codec}-le"
     if codec not in ("", "ascii", "utf-8"):
         decoder = codecs.getincrementaldecoder(codec)("replace")
         pieces = (decoder.decode(piece).encode("utf-8", "replace") for piece in pieces)
     begun = False
     for piece in pieces:
-        piece = piece if begun else piece.lstrip()
+        piece = piece if begun else piece.removeprefix(codecs.BOM_UTF8).lstrip()
         begun = begun or bool(piece)
         if piece:
             yield piece

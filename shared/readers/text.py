@@ -82,23 +82,17 @@ def read_lines(source: Source, _limits: Limits, after: State, cutter: Cutter) ->
         yield Text(piece, locator, {"line": line, **text.state(), **cutter.state()})
 
 
-class Judge(Protocol):
-    """Names the encoding of a sample, as `detect` does."""
-
-    def __call__(self, sample: bytes, *, whole: bool) -> tuple[str, int, bool]: ...
-
-
 class Decoded:
     """A source's bytes as characters, a little at a time: `held[at:]` is what has not been taken yet."""
 
-    def __init__(self, source: Source, after: State, judge: Judge | None = None) -> None:
+    def __init__(self, source: Source, after: State) -> None:
         self.held, self.at, self.final = "", 0, False
         self._chars = int(after.get("chars", 0))  # taken so far; without exact bytes, reading goes on by counting them
         self._plain = False  # nothing but ASCII has been taken, and the encoding was a guess
         self._drop = 0
         if "encoding" not in after:
             sample, windows = beginning(source.windows(), HEAD)
-            encoding, self.byte, self._sure = (judge or detect)(sample, whole=len(sample) < HEAD)
+            encoding, self.byte, self._sure = detect(sample, whole=len(sample) < HEAD)
             self._drop = self.byte  # the byte order mark
             self._use(encoding)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
 
@@ -371,3 +372,43 @@ def test_a_small_file_costs_one_request(content: bytes, name: str, mime_type: st
 
     assert list(read(source))
     assert source.asked == 1
+
+
+SAID = [
+    ("<meta charset={}><p>{}", "a.html"),
+    ('<?xml version="1.0" encoding="{}"?><a>{}</a>', "a.xml"),
+    ('@charset "{}"; p::before {{ content: "{}" }}', "a.css"),
+    ("#!/usr/bin/python\n# -*- coding: {} -*-\nsay({!r})\n", "a.py"),
+    ("\\documentclass{{x}}\n\\usepackage[{}]{{inputenc}}\n{}", "a.tex"),
+]
+
+
+@pytest.mark.parametrize(("template", "name"), SAID, ids=[name for _, name in SAID])
+def test_a_text_is_believed_about_its_encoding_where_that_can_be(template: str, name: str) -> None:
+    """A few letters are too few to guess from; and many pages say what is not so."""
+    true = template.format("cp1250", "Łódź").encode("cp1250")
+    lie = template.format("utf-8", "Füße und Äpfel, schöne Grüße").encode("cp1252")
+    greek = template.format("iso-8859-7", "Füße und Äpfel").encode()  # it is UTF-8, whatever it says
+    damage = template.format("cp932", "Der Müller zählte nachts die Äpfel, größere Füße und süße Öle. " * 5).encode(
+        "cp1252"
+    )
+
+    said = ["".join(text for text, _ in texts(content, name)) for content in (true, lie, greek, damage)]
+
+    assert ["Łódź" in said[0], "schöne Grüße" in said[1], "Füße und Äpfel" in said[2]] == [True] * 3
+    assert "größere Füße" in said[3]
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf-32", "hex", "idna", "punycode", "undefined", "utf-7", "x"])
+def test_no_charset_that_a_page_states_stops_its_reading(charset: str) -> None:
+    """Python knows codecs that are no text, that fail without a mark, or that cannot go on behind an error."""
+    page = f"<meta charset={charset}><p>Füße und Äpfel, schöne Grüße".encode("cp1252")
+    mail = b"Subject: x\r\nContent-Type: text/plain; charset=" + charset.encode() + b"\r\n\r\nmany words\r\n"
+
+    assert texts(page.replace(charset.encode(), b"cp037"), "a.html") == texts(page, "a.html")
+    assert texts(page, "a.html")[0][0] == "Füße und Äpfel, schöne Grüße\n\n"
+    assert "many words" in "".join(text for text, _ in texts(mail, "a.eml"))
+    for wide in ("utf-16", "utf-16-le", "utf-16-be"):
+        body = b"Content-Type: text/plain; charset=utf-16\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        body += base64.b64encode("\nmany Äpfel".encode(wide))
+        assert texts(body, "a.eml")[0][0] == "many Äpfel"
