@@ -19,12 +19,16 @@ import runpy
 import struct
 import sys
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 _FRAME = struct.Struct("<Ic")
 _BLOCK = 64 * 1024  # small: the dictionaries of a PDF's pages lie between their pictures
 _BLOCKS = 32
+_GRAIN = 1024  # bytes of what is kept for good
+_GRAINS = 4096  # of them; the first ones stay, since what is read again is read again from its beginning
 
 
 class Pipe:
@@ -46,12 +50,23 @@ class Pipe:
 
 
 class Remote(io.RawIOBase):
-    """The parent's file: a few blocks of it here, the rest on demand."""
+    """The parent's file: a few blocks of it here, the rest on demand. What is read within `keeping` stays."""
 
     def __init__(self, pipe: Pipe, size: int) -> None:
         self._pipe, self._size, self._at = pipe, size, 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._kept: dict[int, bytes] = {}
+        self._keeps = False
         self.fetched = 0
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keep the little that is read while the block runs, up to a bound: it will be read again and again."""
+        self._keeps = True
+        try:
+            yield
+        finally:
+            self._keeps = False
 
     def readable(self) -> bool:
         return True
@@ -70,14 +85,27 @@ class Remote(io.RawIOBase):
         view = memoryview(buffer).cast("B")  # ctypes calls its bytes "<B"
         filled = 0
         while filled < len(view) and self._at < self._size:
-            number, offset = divmod(self._at, _BLOCK)
-            piece = self._block(number)[offset : offset + len(view) - filled]
+            piece = self._piece(len(view) - filled)
             if not piece:
                 break
             view[filled : filled + len(piece)] = piece
             filled += len(piece)
             self._at += len(piece)
         return filled
+
+    def _piece(self, most: int) -> bytes:
+        """Some of the next bytes, at most so many."""
+        number, offset = divmod(self._at, _GRAIN)
+        grain = self._kept.get(number)
+        if grain is not None:
+            return grain[offset : offset + most]
+        number, offset = divmod(self._at, _BLOCK)
+        block = self._block(number)
+        if self._keeps:
+            for at in range(offset - offset % _GRAIN, min(offset + most, len(block)), _GRAIN):
+                if len(self._kept) < _GRAINS:
+                    self._kept[(number * _BLOCK + at) // _GRAIN] = block[at : at + _GRAIN]
+        return block[offset : offset + most]
 
     def _block(self, number: int) -> bytes:
         block = self._blocks.get(number)

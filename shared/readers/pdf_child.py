@@ -85,7 +85,12 @@ class Document:
         import pypdfium2
 
         try:
-            page = self.pdf()[number - 1]
+            pdf = self.pdf()
+            # PDFium finds a page by reading the dictionaries of those before it, and does so again whenever the
+            # document is opened again: in a file of scans that would fetch every picture again too.
+            with self._file.keeping():
+                pdf.get_page_size(number - 1)
+            page = pdf[number - 1]
         except (pypdfium2.PdfiumError, IndexError):
             return ["", "unreadable"]
         try:
