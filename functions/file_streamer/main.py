@@ -40,7 +40,7 @@ from shared.domain.errors import (
     Superseded,
     Unavailable,
 )
-from shared.domain.files import File, export_of, why_not_exported
+from shared.domain.files import File, exports_of, why_not_exported
 from shared.domain.names import FILE_CHANGES, FILE_CHUNKS, job_id
 from shared.readers import Limits, read
 
@@ -60,10 +60,11 @@ def file_streamer(changed: FileChanged) -> None:
 
 def stream(changed: FileChanged, config: Settings, database: Database, drive: Drive) -> None:
     """Converge one file to what Drive says now."""
-    files = Files(database, changed.user_id, changed.file_id, config)
-    ticket = files.ask()
+    files = Files(database, changed.user_id, changed.file_id, config, _REASON.Name(changed.reason).lower())
+    ticket, key = files.ask()
     try:
-        file = drive.file(changed.file_id)
+        file = drive.file(changed.file_id, key)
+        refusal = follow(file, files, drive) if file.is_shortcut and not file.trashed else without_text(file)
     except FileGone as gone:
         return files.bury(ticket, "gone", gone.reason)
     except (LongWait, ReconnectNeeded) as wait:
@@ -72,7 +73,6 @@ def stream(changed: FileChanged, config: Settings, database: Database, drive: Dr
         return files.skip(ticket, unreadable)
     if file.trashed:
         return files.bury(ticket, "trashed", "The file is in the bin of Drive.")
-    refusal = without_text(file)
     if refusal is not None:
         return files.skip(ticket, refusal, file)
     job = files.claim(ticket, file, changed)
@@ -87,10 +87,34 @@ def without_text(file: File) -> Skipped | None:
     """Why a file has no text of its own to read, or None when it may have."""
     if file.is_folder:
         return Skipped("A folder has no text of its own.", code="folder")
-    if file.is_shortcut:
-        return Skipped("A shortcut: the file it points to is listed and read by itself.", code="shortcut")
     sentence = why_not_exported(file)
     return None if sentence is None else Skipped(sentence, code="no_export")
+
+
+def follow(shortcut: File, files: Files, drive: Drive) -> Skipped:
+    """A shortcut has no text of its own. What it leads to is read under its own name, once, however many shortcuts
+    lead there; one step only, so that none leads in a circle. Raises what Drive says of its target but `FileGone`."""
+    by_itself = Skipped("A shortcut: the file it points to is read by itself.", code="shortcut")
+    lost = Skipped("The file that this shortcut points to is gone, or is not shared with you.", code="shortcut_lost")
+    if not shortcut.target_id or shortcut.target_id == shortcut.id:
+        return lost
+    if files.knows(shortcut.target_id):
+        return by_itself
+    try:
+        target = drive.file(shortcut.target_id, shortcut.target_resource_key)
+    except FileGone:
+        return lost
+    if target.trashed:
+        return lost
+    if target.is_shortcut:
+        return Skipped("A shortcut to another shortcut is not followed.", code="shortcut_twice")
+    if target.is_folder:
+        return Skipped(
+            "A shortcut to a folder that is not among your files. Add it to your Drive if it should be found.",
+            code="shortcut_folder",
+        )
+    files.found(target, shortcut.target_resource_key)
+    return by_itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +128,7 @@ class Job:
     bytes_before: int
     cut: str | None  # the bound at which an earlier life ended the text
     tail: str = ""  # the bytes that an earlier life saw last, by name: the next one compares them
+    read_as: str = ""  # the rung of a native file's ladder on which an earlier life stood
 
 
 class Lease:
@@ -148,23 +173,50 @@ class Lease:
 
 
 class Files:
-    """What Postgres knows about one file of one person."""
+    """What Postgres knows about one file of one person. `why` is what had us look at it, for the audit log."""
 
-    def __init__(self, database: Database, user_id: str, file_id: str, config: Settings) -> None:
+    def __init__(self, database: Database, user_id: str, file_id: str, config: Settings, why: str) -> None:
         self._database = database
         self._config = config
         self.user_id = user_id
         self.file_id = file_id
+        self._why = why
 
-    def ask(self) -> int:
-        """Take a ticket before Drive is asked. Raises `Rejected` when the person is leaving."""
+    def ask(self) -> tuple[int, str | None]:
+        """Take a ticket before Drive is asked, and the key that a file shared by link is opened with. Raises
+        `Rejected` when the person is leaving."""
 
-        def story(tx: Transaction) -> int:
+        def story(tx: Transaction) -> tuple[int, str | None]:
             hold(tx)
             row = tx.row("take_ticket", file_id=self.file_id)
-            return int(row["ask"]) if row else 0
+            assert row is not None
+            return int(row["ask"]), row["resource_key"]
 
         return self._database.run_transaction(self.user_id, story)
+
+    def knows(self, file_id: str) -> bool:
+        """Whether another file is one of this person's that is read by itself."""
+        return bool(
+            self._database.run_transaction(self.user_id, lambda tx: tx.rows("live_files_of", file_ids=[file_id]))
+        )
+
+    def found(self, target: File, resource_key: str | None) -> None:
+        """A shortcut led to a file that is not among the person's: have it read as one of them."""
+
+        def story(tx: Transaction) -> None:
+            hold(tx)
+            tx.row(
+                "note_target",
+                file_id=target.id,
+                title=target.name,
+                mime_type=target.mime_type,
+                resource_key=resource_key or target.resource_key,
+            )
+
+        self._database.run_transaction(self.user_id, story)
+        outbox = Outbox(self._config)
+        outbox.publish(FILE_CHANGES, FileChanged(user_id=self.user_id, file_id=target.id, reason=_REASON.LISTED))
+        outbox.confirm()
 
     def bury(self, ticket: int, code: str, reason: str) -> None:
         """Drive no longer shows the file: out of search in this transaction."""
@@ -174,6 +226,7 @@ class Files:
             tx.run("forget_unseen", file_id=self.file_id, ticket=ticket)
             if tx.row("tombstone", file_id=self.file_id, ticket=ticket, code=code, reason=reason):
                 tx.run("note_event", file_id=self.file_id, event="deleted", detail=code)
+                tx.rows("forget_strays")
 
         self._database.run_transaction(self.user_id, story)
 
@@ -192,6 +245,7 @@ class Files:
             hold(tx)
             if file is not None:
                 tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
+                tx.rows("forget_strays")  # a shortcut may lead elsewhere than before
             marked = tx.row(
                 "mark_file",
                 file_id=self.file_id,
@@ -249,6 +303,7 @@ class Files:
                 point.get("bytes", 0),
                 point.get("cut"),
                 point.get("tail", ""),
+                point.get("read_as", ""),
             )
 
         return self._database.run_transaction(self.user_id, story)
@@ -339,6 +394,15 @@ class Files:
 
         return self._database.run_transaction(self.user_id, story)
 
+    def account(self, file: File, source: DriveSource, outcome: str) -> None:
+        """What a life read that ends without an end of the file."""
+
+        def story(tx: Transaction) -> None:
+            hold(tx)
+            self._account(tx, file, source, outcome)
+
+        self._database.run_transaction(self.user_id, story)
+
     def _account(self, tx: Transaction, file: File, source: DriveSource, outcome: str) -> None:
         tx.run(
             "note_audit",
@@ -346,7 +410,7 @@ class Files:
             file_id=self.file_id,
             revision=file.head_revision_id or file.content_key,
             bytes=source.bytes_read,
-            why="content changed",
+            why=self._why,
             outcome=outcome,
         )
         tx.run(
@@ -375,26 +439,48 @@ class Life:
         self._next_index = job.next_index
         self._cut = job.cut
         self._unsaved = 0
+        self._source: DriveSource | None = None
+        self._accounted = False  # what was read stands in the audit log
 
     def read(self) -> None:
-        """Publish what is left of the file. Every ending is a state with a reason, or another life."""
-        source: DriveSource | None = None
+        """Publish what is left of the file. Every ending is a state with a reason, or another life; whatever was read
+        leaves one row in the audit log."""
         try:
-            source = self._open()
-            self._publish(source)
-        except (FileGone, Changed):
+            self._read()
+        except BaseException as fault:
+            # What went wrong is what the broker is told, whether or not it could be written down.
+            with suppress(DrivestreamError):
+                self._account(fault.code if isinstance(fault, DrivestreamError) else "failed")
+            raise
+
+    def _read(self) -> None:
+        try:
+            self._source = self._open()
+            self._publish(self._source)
+        except (FileGone, Changed) as other:
             # Gone or changed while it was being read: another look at Drive settles it.
-            self._look_again(source)
+            self._look_again(other)
         except ChecksumMismatch as mismatch:
-            self._read_anew(source, mismatch)
+            self._read_anew(mismatch)
         except (Skipped, LongWait, ReconnectNeeded) as why:
-            self._files.end(self._job, self._file, source, why)
+            self._end(why)
 
     def _open(self) -> DriveSource:
-        mime_type, tail = export_of(self._file), self._job.tail
-        if mime_type:
-            return self._drive.export(self._file, mime_type, tail=tail)
-        return self._drive.open(self._file, tail=tail)
+        ladder, tail = exports_of(self._file), self._job.tail
+        if not ladder:
+            return self._drive.open(self._file, tail=tail)
+        if self._job.read_as in ladder:
+            ladder = ladder[ladder.index(self._job.read_as) :]
+        return self._drive.export(self._file, ladder, tail=tail)
+
+    def _end(self, why: DrivestreamError) -> None:
+        self._files.end(self._job, self._file, self._source, why)
+        self._accounted = True
+
+    def _account(self, outcome: str) -> None:
+        if self._source is not None and not self._accounted:
+            self._files.account(self._file, self._source, outcome)
+            self._accounted = True
 
     def _publish(self, source: DriveSource) -> None:
         limits = Limits.of(self._config)
@@ -413,6 +499,7 @@ class Life:
         self._lease.check()
         source.verify()
         self._files.finish(self._job, self._file, source, self._next_index, self._bytes(source), self._cut)
+        self._accounted = True
         return None
 
     def _save(self, source: DriveSource, after: dict[str, Any] | None) -> None:
@@ -423,6 +510,7 @@ class Life:
             "bytes": self._bytes(source),
             "cut": self._cut,
             "tail": source.tail(),
+            "read_as": source.mime_type,
         }
         if not self._files.fenced(
             "save_checkpoint", self._job, checkpoint=json.dumps(point), bytes_read=self._bytes(source)
@@ -436,6 +524,7 @@ class Life:
     def _hand_over(self) -> None:
         """Publish the next life: job and epoch only. Whoever claims it goes on from the checkpoint."""
         self._lease.let_go()
+        self._account("continued")
         self._say(
             FileChanged(
                 user_id=self._files.user_id,
@@ -447,22 +536,22 @@ class Life:
         )
         log.event("handed over", job_id=self._job.job_id, next_index=self._next_index)
 
-    def _look_again(self, source: DriveSource | None) -> None:
+    def _look_again(self, other: FileGone | Changed) -> None:
         """The file changed under us: the new revision is begun, or, where that happens again and again, waited for."""
         log.event("changed while being read", job_id=self._job.job_id)
         if self._files.happened("changed") > LOOKS:
             wait = LongWait("This file changes faster than it can be read. It is tried again later.", code="changing")
-            return self._files.end(self._job, self._file, source, wait)
+            return self._end(wait)
         self._lease.let_go()
+        self._account(other.code)
         return self._say(FileChanged(user_id=self._files.user_id, file_id=self._file.id, reason=_REASON.CHANGED))
 
-    def _read_anew(self, source: DriveSource | None, mismatch: ChecksumMismatch) -> None:
+    def _read_anew(self, mismatch: ChecksumMismatch) -> None:
         """Wrong bytes came: nothing of them stays. They are asked for once more, and then later."""
         self._files.fenced("unread_job", self._job)
         if self._files.happened("mismatch") == 1:
             raise mismatch
-        wait = LongWait("What Drive sends does not have the checksum that it states.", code=mismatch.code)
-        self._files.end(self._job, self._file, source, wait)
+        self._end(LongWait("What Drive sends does not have the checksum that it states.", code=mismatch.code))
 
     def _say(self, changed: FileChanged) -> None:
         self._outbox.publish(FILE_CHANGES, changed)

@@ -17,12 +17,13 @@ from infra.local.options import Parser
 from infra.local.outside import add_arguments, drive_at
 from infra.local.people import connected_people
 from shared.adapters.access import Access
-from shared.adapters.drive import Drive, DriveSource, Refused
+from shared.adapters.drive import Drive, DriveSource
 from shared.adapters.oauth import OAuthMisconfigured
 from shared.adapters.postgres import Database
+from shared.adapters.transport import Refused
 from shared.config import SettingsError, read_settings
 from shared.domain.errors import DrivestreamError, FileGone, Skipped
-from shared.domain.files import File, export_of, why_not_exported
+from shared.domain.files import File, exports_of, why_not_exported
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,8 +77,8 @@ def source_of(drive: Drive, file: File) -> DriveSource:
     refusal = why_not_exported(file)
     if refusal:
         raise Skipped(refusal)
-    mime_type = export_of(file)
-    return drive.export(file, mime_type) if mime_type else drive.open(file)
+    ladder = exports_of(file)
+    return drive.export(file, ladder) if ladder else drive.open(file)
 
 
 def write(source: DriveSource) -> None:

@@ -17,6 +17,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -184,8 +189,20 @@ class FileChunk(_message.Message):
     kind: Global___FileChunk.Kind.ValueType
     mime_type: _builtins.str
     payload: _builtins.bytes
-    title: _builtins.str
-    """the file's name; not embedded, so that equal passages share a vector"""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def title(self) -> _builtins.str:
+        """No longer said: search shows the name that the file has now. It stays, since a topic's schema must know what the
+        functions of the release before say.
+        """
+
+    @title.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def title(self, value: _builtins.str) -> None:
+        """No longer said: search shows the name that the file has now. It stays, since a topic's schema must know what the
+        functions of the release before say.
+        """
+
     @_builtins.property
     def locator(self) -> Global___FileChunk.Locator: ...
     @_builtins.property

@@ -105,8 +105,10 @@ CREATE TABLE gdrive_files (
     state_at timestamptz NOT NULL DEFAULT app_now(),
     indexed_at timestamptz,
     deleted_at timestamptz,
+    listed boolean NOT NULL DEFAULT true, -- false: not among the person's files, and reached by a shortcut of theirs
     PRIMARY KEY (user_id, file_id)
 );
+CREATE INDEX gdrive_files_unlisted ON gdrive_files (user_id) WHERE NOT listed;
 CREATE INDEX gdrive_files_by_state ON gdrive_files (user_id, state, state_at DESC);
 CREATE INDEX gdrive_files_by_parent ON gdrive_files USING gin (parents);
 CREATE INDEX gdrive_files_by_name ON gdrive_files USING gin (name_words);

@@ -24,7 +24,6 @@ def file_chunk(chunk: Chunk, job_id: str, user_id: str, file: File) -> FileChunk
         kind=_KINDS[chunk.kind],
         mime_type=chunk.mime_type,
         payload=bytes(chunk.payload),
-        title=file.name[:256],
     )
     message.locator.CopyFrom(_message(chunk.locator))
     for offset, locator in chunk.marks:

@@ -443,12 +443,13 @@ class Download:
 class RangeFile(io.RawIOBase):
     """A file of Drive that can be read at any place, by Range, with a few blocks in memory.
 
-    `head` is the beginning of the file where it has been read already. Not thread-safe.
+    `head` is the beginning of the file where it has been read already; `download` is None where that is all of it. Not
+    thread-safe.
     """
 
     def __init__(
         self,
-        download: Download,
+        download: Download | None,
         size: int,
         *,
         block: int = 2 * 1024 * 1024,
@@ -500,6 +501,7 @@ class RangeFile(io.RawIOBase):
         while len(self._held) >= self._blocks:
             self._held.popitem(last=False)
         start = number * self._block
+        assert self._download is not None
         content = self._download.part(start, min(start + self._block, self._size))
         self._held[number] = content
         return content

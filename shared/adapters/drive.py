@@ -9,18 +9,20 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from shared.adapters.download import Download, RangeFile
-from shared.adapters.transport import Client, Headers, RateLimited, Token, pool, retry_after
+from shared.adapters.tabs import Tabs
+from shared.adapters.transport import Client, ExportTooLarge, Headers, RateLimited, Refused, Token, pool, retry_after
 from shared.config import Settings
 from shared.domain.errors import FileGone, LongWait, ReconnectNeeded, Rejected, Skipped, Unavailable
-from shared.domain.files import FIELDS, File
+from shared.domain.files import FIELDS, TABS, File
 
 T = TypeVar("T")
 
@@ -44,21 +46,6 @@ class Unsupported(Rejected):
     """This server, or this address, does not do that: no shared drives here, or no push to there."""
 
     code = "unsupported"
-
-
-class ExportTooLarge(Skipped):
-    """The plain export ends at 10 MB; only the long-running download goes beyond."""
-
-    code = "exportSizeLimitExceeded"
-
-
-class Refused(Exception):
-    """Drive does not understand our request: a fault of this program, or of the server."""
-
-    def __init__(self, status: int, reason: str, location: str | None = None) -> None:
-        super().__init__(f"Drive refuses the request ({status} {reason}).")
-        self.status = status
-        self.location = location
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,25 +336,30 @@ class Drive:
             headers=_keys(file.id, file.resource_key),
             lanes=True,
         )
-        return DriveSource(self._settings, file.name, file.mime_type, download, tail=tail)
+        return DriveSource(self._settings, file.name, [(file.mime_type, lambda: download)], tail=tail)
 
-    def export(self, file: File, mime_type: str, *, tail: str = "") -> DriveSource:
-        """A native file in another format. Above 10 MB Drive prepares it for a while first. Never read by Range."""
-        download = Download(
+    def export(self, file: File, mime_types: Sequence[str], *, tail: str = "") -> DriveSource:
+        """A native file in the first of these formats that can be read. Of each, Drive's plain export comes first;
+        above 10 MB Drive prepares it for a while, and `TABS` is a Sheet row by row. An export is never read by Range.
+        Raises `ExportTooLarge` where no rung of this ladder holds."""
+        ladder: list[Rung] = []
+        for mime_type in mime_types:
+            if mime_type == TABS:
+                ladder.append((mime_type, partial(Tabs, self._client, file, self._same_as(file))))
+                continue
+            ladder.append((mime_type, partial(self._plain_export, file, mime_type)))
+            ladder.append((mime_type, partial(self._long_export, file, mime_type)))
+        # A Doc called notes.txt is Markdown all the same: its name says nothing about an export.
+        return DriveSource(self._settings, "", ladder, tail=tail)
+
+    def _plain_export(self, file: File, mime_type: str) -> Download:
+        return Download(
             self._client,
             self._url(file, "/export", mimeType=mime_type),
             unchanged=self._same_as(file),
             ranged=False,
             headers=_keys(file.id, file.resource_key),
             limit=self._settings.text_bytes,
-        )
-        return DriveSource(
-            self._settings,
-            file.name,
-            mime_type,
-            download,
-            tail=tail,
-            otherwise=lambda: self._long_export(file, mime_type),
         )
 
     def _long_export(self, file: File, mime_type: str) -> Download:
@@ -444,27 +436,25 @@ class Drive:
             raise
 
 
+Rung = tuple[str, Callable[[], Download | Tabs]]
+
+
 class DriveSource:
     """One file to be read, by windows or at any place. What has been received is not asked for twice: a first
-    window that was only looked at is given again, and a small file is held once it is read."""
+    window that was only looked at is given again, and a small file is held once it is read.
 
-    def __init__(
-        self,
-        settings: Settings,
-        name: str,
-        mime_type: str,
-        download: Download,
-        *,
-        tail: str = "",
-        otherwise: Callable[[], Download] | None = None,
-    ) -> None:
+    `ladder` is (MIME type, its bytes), best first. Where one proves too large to be had, or to be held where it must
+    be, the next one takes its place, and `mime_type` says so.
+    """
+
+    def __init__(self, settings: Settings, name: str, ladder: Sequence[Rung], *, tail: str = "") -> None:
         self.name = name
         self._tail = tail
-        self.mime_type = mime_type
         self._settings = settings
-        self._download = download
-        self._otherwise = otherwise
-        self._earlier_requests = 0
+        self._ladder = list(ladder)
+        self._left = list[Download | Tabs]()
+        self.mime_type, make = self._ladder.pop(0)
+        self._download = make()
         self._begun: Iterator[memoryview] | None = None
         self._head: memoryview | None = None
         self._held: bytearray | None = None
@@ -477,12 +467,12 @@ class DriveSource:
     @property
     def bytes_read(self) -> int:
         """Bytes received so far."""
-        return self._download.bytes_read
+        return sum(download.bytes_read for download in (*self._left, self._download))
 
     @property
     def requests(self) -> int:
         """GETs sent so far."""
-        return self._earlier_requests + self._download.requests
+        return sum(download.requests for download in (*self._left, self._download))
 
     @property
     def integrity(self) -> str:
@@ -519,38 +509,62 @@ class DriveSource:
 
     def _begin(self, start: int) -> tuple[Iterator[memoryview], memoryview | None]:
         self._begun = self._head = None
-        stream = self._download.windows(start, self._tail)
-        try:
-            return stream, next(stream, None)
-        except ExportTooLarge:
-            if self._otherwise is None:
-                raise
-        self._earlier_requests += self._download.requests
-        self._download, self._otherwise = self._otherwise(), None
-        stream = self._download.windows(start, self._tail)
-        return stream, next(stream, None)
+        while True:
+            stream = self._download.windows(start, self._tail)
+            try:
+                return stream, next(stream, None)
+            except ExportTooLarge as error:
+                self._step_down(error)
+
+    def _step_down(self, why: Skipped) -> None:
+        """Take the next rung that can be had. Raises why the last one cannot."""
+        self._begun = self._head = None
+        while self._ladder:
+            mime_type, make = self._ladder.pop(0)
+            try:
+                download = make()
+            except ExportTooLarge as error:
+                why = error
+                continue
+            self._left.append(self._download)
+            self.mime_type, self._download = mime_type, download
+            return
+        raise why
 
     def seekable(self) -> io.RawIOBase:
         """Random access: held in memory up to `hold_bytes`, above that by Range. Raises `Skipped` where a larger
         file cannot be read by Range."""
         bound = self._settings.hold_bytes
-        if self._held is None and (self.size is None or self.size <= bound):
-            self._hold(bound)
+        while self._held is None and not self._by_range(bound) and not self._hold(bound):
+            if self._by_range(bound):  # its size is known by now
+                break
+            # However it is fetched, it is as large; another format may be smaller, or need no holding.
+            self._ladder = [rung for rung in self._ladder if rung[0] != self.mime_type]
+            self._step_down(
+                Skipped(f"This export is larger than the {bound} bytes that are read at once.", code="too_large")
+            )
         if self._held is not None:
-            return RangeFile(self._download, len(self._held), block=max(1, len(self._held)), head=self._held)
-        if self.size is None or not self._download.ranged:
-            raise Skipped(f"This export is larger than the {bound} bytes that are read at once.", code="too_large")
+            return RangeFile(None, len(self._held), block=max(1, len(self._held)), head=self._held)
+        download = self._download
+        assert isinstance(download, Download)
+        assert download.size is not None
         head = b"" if self._head is None else bytes(self._head)
         self._begun = self._head = None
-        return RangeFile(self._download, self.size, block=self._settings.window_bytes, head=head)
+        return RangeFile(download, download.size, block=self._settings.window_bytes, head=head)
 
-    def _hold(self, bound: int) -> None:
+    def _by_range(self, bound: int) -> bool:
+        return self._download.ranged and self.size is not None and self.size > bound
+
+    def _hold(self, bound: int) -> bool:
+        """Read all of it into memory. False where it is larger than that."""
         held = bytearray()
-        for window in self.windows():
-            held += window
-            if len(held) > bound:
-                return
+        with closing(self.windows()) as windows:
+            for window in windows:
+                held += window
+                if len(held) > bound:
+                    return False
         self._held = held
+        return True
 
 
 class _Http:

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from google.api_core import exceptions
-
 from shared.config import Settings
 from shared.domain.errors import Rejected, Superseded, Unavailable
 
@@ -50,14 +48,22 @@ def client(settings: Settings) -> Client:
         return _clients["client"]
 
 
+def _google() -> Any:
+    """Google's own errors, imported when they are needed: they bring gRPC, a tenth of a second that the start of a
+    door need not pay."""
+    from google.api_core import exceptions
+
+    return exceptions
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """Google's errors become ours here and nowhere else."""
     try:
         yield
-    except exceptions.NotFound as error:
+    except _google().NotFound as error:
         raise NotConnected("The connection is gone.") from error
-    except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
+    except (_google().GoogleAPICallError, _google().RetryError) as error:
         raise Unavailable(f"Firestore does not answer: {type(error).__name__}.") from error
 
 
@@ -65,7 +71,7 @@ def _briefly() -> dict[str, Any]:
     """How long a door waits for Firestore: the library would keep a person, or Drive, waiting for five minutes."""
     from google.api_core.retry import Retry, if_exception_type
 
-    passing = if_exception_type(exceptions.InternalServerError, exceptions.ServiceUnavailable)
+    passing = if_exception_type(_google().InternalServerError, _google().ServiceUnavailable)
     return {"retry": Retry(passing, initial=0.1, maximum=1.0, timeout=_DOOR_SECONDS), "timeout": _DOOR_SECONDS}
 
 
@@ -134,7 +140,7 @@ class OAuthStates:
             unused = client(self._settings).write_option(last_update_time=snapshot.update_time)
             try:
                 reference.delete(option=unused, **_briefly())
-            except (exceptions.FailedPrecondition, exceptions.NotFound):
+            except (_google().FailedPrecondition, _google().NotFound):
                 return None  # of several at once, one is the first
         fields: dict[str, Any] = snapshot.to_dict() or {}
         return fields if fields["expires_at"] > snapshot.read_time else None
@@ -153,6 +159,7 @@ class Channel:
     token_hash: bytes
     resource_id: str  # empty until Drive has answered
     expires_at: datetime
+    recorded_at: datetime
     announced_at: datetime  # when the door last asked for a sync that has not begun yet
     now: datetime  # the server's clock when this was read
 
@@ -190,7 +197,16 @@ class Channels:
         with _translated():
             return [_channel(snapshot) for snapshot in query.stream()]
 
-    def record(self, channel_id: str, user_id: str, corpus: str, token_hash: bytes, expires_at: datetime) -> None:
+    def record(
+        self,
+        channel_id: str,
+        user_id: str,
+        corpus: str,
+        token_hash: bytes,
+        expires_at: datetime,
+        *,
+        recorded_at: datetime,
+    ) -> None:
         """Write the channel down before Drive is asked for it: its first message may come before the answer."""
         connection = client(self._settings).collection("connections").document(user_id)
         reference = self._of(channel_id)
@@ -204,6 +220,7 @@ class Channels:
                 "token_hash": token_hash,
                 "resource_id": "",
                 "expires_at": expires_at,
+                "recorded_at": recorded_at,
                 "announced_at": _LONG_AGO,
             }
             transaction.create(reference, fields)
@@ -214,6 +231,18 @@ class Channels:
         """What Drive answered is what counts, its expiry above all."""
         with _translated():
             self._of(channel_id).update({"resource_id": resource_id, "expires_at": expires_at})
+
+    def adopt(self, channel: Channel, resource_id: str) -> None:
+        """Drive's message names the resource of a channel whose opening was not answered, or not yet."""
+        reference = self._of(channel.channel_id)
+        with _translated():
+            snapshot = reference.get(**_briefly())
+            if not snapshot.exists or snapshot.get("resource_id"):
+                return
+            unchanged = client(self._settings).write_option(last_update_time=snapshot.update_time)
+            # Who was faster knew the same from Drive's answer, or has forgotten the channel.
+            with suppress(_google().FailedPrecondition, _google().NotFound):
+                reference.update({"resource_id": resource_id}, option=unchanged, **_briefly())
 
     def forget(self, channel_id: str) -> None:
         """The channel is stopped or never came to be."""
@@ -233,14 +262,14 @@ class Channels:
                 unchanged = client(self._settings).write_option(last_update_time=snapshot.update_time)
                 try:
                     reference.update({"announced_at": snapshot.read_time}, option=unchanged, **_briefly())
-                except (exceptions.FailedPrecondition, exceptions.NotFound):
+                except (_google().FailedPrecondition, _google().NotFound):
                     continue  # somebody was faster; what they did decides
             return True
         return True  # one sync too many harms nobody
 
     def hear(self, channel_id: str) -> None:
         """The sync that was asked for begins (or could not be asked for): the next notification asks again."""
-        with _translated(), suppress(exceptions.NotFound):  # a channel that is gone announces nothing
+        with _translated(), suppress(_google().NotFound):  # a channel that is gone announces nothing
             self._of(channel_id).update({"announced_at": _LONG_AGO})
 
     def _of(self, channel_id: str) -> DocumentReference:
@@ -461,6 +490,7 @@ def _channel(snapshot: DocumentSnapshot[Any]) -> Channel:
         token_hash=fields["token_hash"],
         resource_id=fields["resource_id"],
         expires_at=fields["expires_at"],
+        recorded_at=fields["recorded_at"],
         announced_at=fields["announced_at"],
         now=snapshot.read_time,
     )

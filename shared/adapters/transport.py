@@ -21,7 +21,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from shared.config import Settings
-from shared.domain.errors import LongWait, ReconnectNeeded, Unavailable
+from shared.domain.errors import LongWait, ReconnectNeeded, Skipped, Unavailable
 
 TRIES = 5  # breaks in a row without a byte of progress
 CUTS = 100  # breaks within one window: a line this bad is not worth staying for
@@ -62,6 +62,25 @@ class Broken(Unavailable):
     """The line broke or the answer made no sense; going on from the last byte may help."""
 
     code = "broken"
+
+
+class AnswerTooLarge(Broken):
+    """An answer is larger than its bound: ask for less at a time."""
+
+
+class Refused(Exception):
+    """Drive does not understand our request: a fault of this program, or of the server."""
+
+    def __init__(self, status: int, reason: str, location: str | None = None) -> None:
+        super().__init__(f"Drive refuses the request ({status} {reason}).")
+        self.status = status
+        self.location = location
+
+
+class ExportTooLarge(Skipped):
+    """A native file cannot be had in this way, mostly for its size; another rung of its ladder may hold."""
+
+    code = "exportSizeLimitExceeded"
 
 
 class Answer(NamedTuple):
@@ -125,7 +144,7 @@ def _read_all(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     while piece := response.read(RECEIVE, decode_content=True):
         content += piece
         if len(content) > limit:
-            raise Broken(f"An answer of more than {limit} bytes where a small one was expected.")
+            raise AnswerTooLarge(f"An answer of more than {limit} bytes where a small one was expected.")
     return bytes(content)
 
 
@@ -212,18 +231,30 @@ class Client:
         self._trusted = trusted
         self._pacer = Pacer(settings.retry_base_seconds)
 
-    def call(self, method: str, url: str, *, headers: Headers, body: bytes | None = None) -> Answer:
-        """One call with a small answer, tried again where that is safe. Raises what `classify` says for an error."""
+    def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Headers,
+        body: bytes | None = None,
+        most: int = _ANSWER_BYTES,
+        anywhere_trusted: bool = False,
+    ) -> Answer:
+        """One call with a small answer, tried again where that is safe. Raises what `classify` says for an error, and
+        `AnswerTooLarge` for one of more than `most` bytes."""
         patience = Patience(self.settings.retry_base_seconds)
         while True:
             try:
-                response = self.open(method, url, headers=headers, body=body)
+                response = self.open(method, url, headers=headers, body=body, anywhere_trusted=anywhere_trusted)
                 with closing(response):
-                    content = _read_all(response, _ANSWER_BYTES)
+                    content = _read_all(response, most)
                     response.release_conn()
                 return Answer(response.status, response.headers, content)
             except BREAKS as error:
                 trouble: Unavailable = broken(error)
+            except AnswerTooLarge:
+                raise  # the next one would be as large
             except Unavailable as error:
                 trouble = error
             # A POST that may have arrived is not sent twice; one that was refused for its pace did nothing.

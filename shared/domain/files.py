@@ -17,7 +17,11 @@ SPREADSHEET = "application/vnd.google-apps.spreadsheet"
 PRESENTATION = "application/vnd.google-apps.presentation"
 DRAWING = "application/vnd.google-apps.drawing"
 _NATIVE = "application/vnd.google-apps."
-_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_XLSX = f"{_OFFICE}spreadsheetml.sheet"
+_PPTX = f"{_OFFICE}presentationml.presentation"
+# No format of Drive's: a Sheet's tabs asked for row by row, where no export of the whole can be read.
+TABS = "application/vnd.drivestream.tabs"
 
 # The fields mask for one file: nothing outside it is answered, and each field here is read by somebody.
 FIELDS = (
@@ -28,20 +32,25 @@ FIELDS = (
     "copyRequiresWriterPermission,downloadRestrictions,exportLinks,contentRestrictions(readOnly,type)"
 )
 
-# What to export a native file as, best first. A drawing's PDF keeps its words as text; its SVG may keep only curves.
+# What to read a native file as, rung by rung: the next one where the one before is too large. A Doc's pictures are in
+# its Markdown and not in its plain text. Slides have numbers and speaker notes in PPTX only. A Sheet's CSV is its first
+# tab alone, so it stands for the whole only where nothing else is offered. A drawing's PDF keeps its words as text; its
+# SVG may keep only curves.
 _EXPORTS: Mapping[str, tuple[str, ...]] = {
     DOCUMENT: ("text/markdown", "text/plain"),
-    SPREADSHEET: (_XLSX, "text/csv"),
-    PRESENTATION: ("text/plain", "application/pdf"),
+    SPREADSHEET: (_XLSX,),
+    PRESENTATION: (_PPTX, "text/plain", "application/pdf"),
     DRAWING: ("application/pdf", "image/svg+xml", "image/png"),
 }
+_LAST_RESORT: Mapping[str, str] = {SPREADSHEET: "text/csv"}
 # What is asked for when the server does not say what it can export.
-_USUAL: Mapping[str, str] = {
-    DOCUMENT: "text/markdown",
-    SPREADSHEET: _XLSX,
-    PRESENTATION: "text/plain",
-    DRAWING: "image/svg+xml",
+_USUAL: Mapping[str, tuple[str, ...]] = {
+    DOCUMENT: ("text/markdown", "text/plain"),
+    SPREADSHEET: (_XLSX,),
+    PRESENTATION: (_PPTX, "text/plain"),
+    DRAWING: ("image/svg+xml",),
 }
+_BY_PARTS: Mapping[str, str] = {SPREADSHEET: TABS}
 _WITHOUT_TEXT: Mapping[str, str] = {
     "form": "A Google Form has no text that Drive can export. Link its answers to a Sheet; that is read.",
     "site": "A Google Site has no text that Drive can export. Save its pages as a document if they should be found.",
@@ -193,18 +202,22 @@ class File:
         }
 
 
-def export_of(file: File) -> str | None:
-    """The MIME type to export a native file as, or None when Drive has no text for it (`why_not_exported`)."""
-    wanted = _EXPORTS.get(file.mime_type)
-    if wanted is None:
-        return None
-    offered = [mime_type for mime_type in wanted if mime_type in file.exports]
-    return offered[0] if offered else _USUAL[file.mime_type]
+def exports_of(file: File) -> tuple[str, ...]:
+    """The ladder of a native file: the MIME types to read it as, best first, each for want of the one before. Empty
+    when Drive has no text for it (`why_not_exported`)."""
+    if file.mime_type not in _EXPORTS:
+        return ()
+    wanted = _EXPORTS[file.mime_type]
+    offered = tuple(mime_type for mime_type in wanted if mime_type in file.exports)
+    if not offered and _LAST_RESORT.get(file.mime_type) in file.exports:
+        return (_LAST_RESORT[file.mime_type],)
+    parts = _BY_PARTS.get(file.mime_type)
+    return (offered or _USUAL[file.mime_type]) + ((parts,) if parts else ())
 
 
 def why_not_exported(file: File) -> str | None:
     """The sentence for a person when a native file has no text to export, else None."""
-    if not file.is_native or export_of(file) is not None:
+    if not file.is_native or exports_of(file):
         return None
     kind = file.mime_type.removeprefix(_NATIVE).split(".")[0]
     return _WITHOUT_TEXT.get(kind, f"Drive has no text to export for this kind of file ({kind}).")

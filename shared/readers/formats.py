@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.domain.files import TABS
 from shared.domain.parts import Part, State
 from shared.readers.cards import read_cards
 from shared.readers.drawing import read_svg
@@ -26,6 +27,7 @@ from shared.readers.sheets import read_xlsx
 from shared.readers.slides import read_pptx
 from shared.readers.source import Source
 from shared.readers.table import read_table
+from shared.readers.tabs import read_tabs
 from shared.readers.text import read_markdown, read_plain
 from shared.readers.unzip import read_zip
 from shared.readers.word import read_docx
@@ -191,6 +193,17 @@ FORMATS: tuple[Format, ...] = (
         "sheet, rows",
         _UNPACKED,
         "Row by row; shared texts are reached through checkpoints of the unpacking.",
+    ),
+    Format(
+        "tabs",
+        "Google Sheet that no export holds",
+        "gsheet-tabs",
+        TABS,
+        "stream",
+        read_tabs,
+        "sheet, rows",
+        "text; 10 MB for one row",
+        "Asked for tab by tab and row by row at the Sheets API.",
     ),
     Format(
         "pptx",

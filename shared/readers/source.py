@@ -134,7 +134,7 @@ class Opened:
 
     def __init__(self, source: Source, *, seek_first: bool) -> None:
         self._source = source
-        self.name, self.size, self.mime_type = source.name, source.size, source.mime_type
+        self.name = source.name
         self._file: io.RawIOBase | None = None
         self._windows: Iterator[memoryview] | None = None
         if seek_first:
@@ -142,6 +142,8 @@ class Opened:
             self.head = _first(self._file, HEAD)
         else:
             self.head, self._windows = beginning(source.windows())
+        # Only now: a native file that proves too large in one format comes in another.
+        self.size, self.mime_type = source.size, source.mime_type
 
     def windows(self, start: int = 0) -> Iterator[memoryview]:
         if self._windows is not None:

@@ -28,7 +28,7 @@ from shared.adapters.transport import LONGEST_PAUSE
 from shared.config import Settings
 from shared.domain.chunks import pack
 from shared.domain.errors import DrivestreamError, ReconnectNeeded, Skipped, Unavailable
-from shared.domain.files import File, export_of, why_not_exported
+from shared.domain.files import File, exports_of, why_not_exported
 from shared.passages import cut
 from shared.readers import BytesSource, Limits, read
 from tests import mixed_folder
@@ -266,8 +266,8 @@ def _source(drive: Drive, file: File) -> DriveSource:
     refusal = "A shortcut: the file it points to is read where it lies." if file.is_shortcut else why_not_exported(file)
     if refusal:
         raise Skipped(refusal, code="no_text")
-    mime_type = export_of(file)
-    return drive.export(file, mime_type) if mime_type else drive.open(file)
+    ladder = exports_of(file)
+    return drive.export(file, ladder) if ladder else drive.open(file)
 
 
 def _seconds(process: str) -> float:

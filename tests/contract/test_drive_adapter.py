@@ -7,14 +7,22 @@ import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
-from shared.adapters.drive import Drive, PageTokenRejected, Unsupported
+from shared.adapters import tabs
+from shared.adapters.drive import Drive, DriveSource, PageTokenRejected, Unsupported, classify
+from shared.adapters.transport import Changed, Client, ExportTooLarge
 from shared.domain.errors import FileGone, Skipped, Unavailable
-from shared.domain.files import DOCUMENT, File
+from shared.domain.files import DOCUMENT, SPREADSHEET, TABS, File
+from shared.domain.parts import Text
+from shared.readers import Limits, read
+from shared.readers.source import Opened
 from tests.contract.fake_http import (
     CONTENT,
     WINDOW,
@@ -276,17 +284,17 @@ def test_an_export_is_read_from_the_beginning_after_a_break() -> None:
     """Native files know neither Range nor length nor checksum."""
     with Server(native_server(CONTENT, None, partial(cut_after, after=2 * WINDOW + 9))) as server:
         drive = drive_of(server)
-        source = drive.export(NATIVE, "text/markdown")
+        source = drive.export(NATIVE, ["text/markdown"])
         assert content_of(source) == CONTENT
-        second = drive.export(NATIVE, "text/markdown")
+        second = drive.export(NATIVE, ["text/markdown"])
         assert content_of(second) == CONTENT
 
         assert (source.mime_type, second.requests, source.verify()) == ("text/markdown", 2, "length+revision")
         assert all("range" not in request.headers for request in server.requests)
     with Server(native_server(CONTENT)) as server:
-        assert drive_of(server, hold_bytes=len(CONTENT)).export(NATIVE, "x/y").seekable().read() == CONTENT
+        assert drive_of(server, hold_bytes=len(CONTENT)).export(NATIVE, ["x/y"]).seekable().read() == CONTENT
         with pytest.raises(Skipped):
-            drive_of(server).export(NATIVE, "x/y").seekable()
+            drive_of(server).export(NATIVE, ["x/y"]).seekable()
 
 
 def test_an_export_above_ten_megabytes_is_prepared_and_streamed() -> None:
@@ -306,7 +314,7 @@ def test_an_export_above_ten_megabytes_is_prepared_and_streamed() -> None:
             line.answer(200, CONTENT)
 
     with Server(respond) as server:
-        source = drive_of(server).export(NATIVE, "text/markdown")
+        source = drive_of(server).export(NATIVE, ["text/markdown"])
         assert content_of(source) == CONTENT
         assert len(polls) == 3
 
@@ -324,7 +332,7 @@ def test_a_prepared_download_elsewhere_is_not_followed(uri: str) -> None:
             line.json({"name": "op1", "done": True, "response": {"downloadUri": uri}})
 
     with Server(respond) as server, pytest.raises(Unavailable) as raised:
-        content_of(drive_of(server).export(NATIVE, "text/markdown"))
+        content_of(drive_of(server).export(NATIVE, ["text/markdown"]))
     assert raised.value.code == "foreign_redirect"
 
 
@@ -339,8 +347,152 @@ def test_a_server_without_prepared_downloads_skips_with_the_reason(status: int) 
             line.answer(status)
 
     with Server(respond) as server, pytest.raises(Skipped) as raised:
-        content_of(drive_of(server).export(NATIVE, "text/markdown"))
+        content_of(drive_of(server).export(NATIVE, ["text/markdown"]))
     assert raised.value.code == "exportSizeLimitExceeded"
+
+
+def test_a_doc_whose_pictures_make_it_too_large_comes_without_them() -> None:
+    """Markdown carries a Doc's pictures; the same words as plain text are a thousandth of it."""
+
+    def respond(request: Request, line: Line) -> None:
+        if "mimeType=text%2Fplain" in request.target:
+            line.answer(200, b"only words")
+        elif "/export" in request.target:
+            line.refuse(403, "exportSizeLimitExceeded")
+        else:
+            line.answer(501)
+
+    with Server(respond) as server:
+        source = drive_of(server).export(NATIVE, ["text/markdown", "text/plain"])
+        assert content_of(source) == b"only words"
+        assert (source.mime_type, source.requests) == ("text/plain", 2)
+
+
+def test_an_export_that_is_too_large_to_hold_comes_in_a_format_that_streams() -> None:
+    """A deck full of pictures cannot be held, and an export knows no Range: its words can be had all the same."""
+
+    def respond(request: Request, line: Line) -> None:
+        line.answer(200, b"its words" if "text%2Fplain" in request.target else CONTENT)
+
+    with Server(respond) as server:
+        source = drive_of(server).export(NATIVE, ["x/deck", "text/plain"])
+        opened = Opened(source, seek_first=True)
+        assert (opened.mime_type, opened.head) == ("text/plain", b"its words")
+        assert [request.target.split("=")[-1] for request in server.requests] == ["x%2Fdeck", "text%2Fplain"]
+        assert source.bytes_read < 5 * WINDOW + len(b"its words") + WINDOW, "no more than the bound is read in vain"
+        with pytest.raises(Skipped) as raised:
+            drive_of(server).export(NATIVE, ["x/deck"]).seekable()
+        assert raised.value.code == "too_large"
+
+
+SHEET = File(id="s1", name="Budget", mime_type=SPREADSHEET, resource_key="0-k")
+ROWS = [["item", "cost"], *([f"bolt {number}", str(number)] for number in range(2, 2001)), [], ["last"]]
+
+
+def sheets_server(sheet: dict[str, list[list[str]]], *, largest: int = 10**9, columns: int = 26) -> Respond:
+    """A Drive that exports nothing, and the Sheets API beside it; an answer of more than `largest` rows is huge."""
+
+    def respond(request: Request, line: Line) -> None:
+        path = unquote(request.target.split("?")[0])
+        if path == "/v4/spreadsheets/s1":
+            line.json(
+                {
+                    "sheets": [
+                        *(
+                            {
+                                "properties": {
+                                    "title": name,
+                                    "gridProperties": {"rowCount": len(rows) + 500, "columnCount": columns},
+                                }
+                            }
+                            for name, rows in sheet.items()
+                        ),
+                        {"properties": {"title": "A chart", "sheetType": "OBJECT"}},
+                    ]
+                }
+            )
+        elif path.startswith("/v4/spreadsheets/s1/values/"):
+            name, _, area = path.removeprefix("/v4/spreadsheets/s1/values/").rpartition("!")
+            first, last = map(int, area.split(":"))
+            rows = sheet[name[1:-1].replace("''", "'")][first - 1 : last]
+            if last - first + 1 > largest:
+                line.answer(200, b" " * (4 * 1024 * 1024 + 1))
+            else:
+                line.json({"values": rows} if rows else {})
+        elif "/export" in path:
+            line.refuse(403, "exportSizeLimitExceeded")
+        elif "/download" in path:
+            line.answer(501)
+        else:
+            line.json({"id": "s1", "name": "Budget", "mimeType": SPREADSHEET})
+
+    return respond
+
+
+def texts_of(source: DriveSource) -> list[Text]:
+    """What the readers make of a source."""
+    return [part for part in read(source, Limits()) if isinstance(part, Text)]
+
+
+@pytest.mark.parametrize("largest", [10**9, 3])
+def test_a_sheet_that_no_export_holds_is_read_tab_by_tab(largest: int) -> None:
+    """Every tab with its rows at their numbers, however little fits into one answer."""
+    rows = ROWS if largest > 3 else [*ROWS[:8], [], ["last"]]
+    with Server(sheets_server({"Jan's": rows, "Empty": [], "Other": [["a\tb", "", "ü"]]}, largest=largest)) as server:
+        source = drive_of(server).export(SHEET, ["x/xlsx", TABS])
+        *first, other = texts_of(source)
+
+        assert "".join(part.text for part in first) == "".join("\t".join(row) + "\n" for row in rows if row)
+        assert {part.locator.sheet for part in first} == {"Jan's"}
+        starts = [part.locator.row_first for part in first]
+        assert starts == [1, *(int(part.text.split("\n")[0].split("\t")[1]) for part in first[1:])]
+        assert first[-1].locator.row_last == len(rows)
+        assert (other.text, other.locator.sheet, other.locator.row_first) == ("a\tb\t\tü\n", "Other", 1)
+        assert (source.mime_type, source.verify()) == (TABS, "length+revision")
+        asked = [request for request in server.requests if request.target.startswith("/v4/")]
+        assert all(request.headers["x-goog-drive-resource-keys"] == "s1/0-k" for request in asked)
+        assert len(asked) <= (12 if largest > 3 else 800)
+
+
+def test_a_later_life_of_a_sheet_goes_on_behind_what_it_had() -> None:
+    """The rows before are asked for again; what is delivered begins where the earlier life ended."""
+    with Server(sheets_server({"A": ROWS})) as server:
+        whole = content_of(drive_of(server).export(SHEET, [TABS]))
+        assert content_of(drive_of(server).export(SHEET, [TABS]), 777) == whole[777:]
+
+
+def test_a_sheet_that_changes_while_its_rows_are_asked_for_is_begun_anew() -> None:
+    """Rows of two revisions never become one text."""
+    with Server(sheets_server({"A": ROWS})) as server:
+        source = drive_of(server).export(replace(SHEET, modified_time=datetime(2026, 1, 1, tzinfo=UTC)), [TABS])
+        content_of(source)
+        with pytest.raises(Changed):
+            source.verify()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "sentence"),
+    [(404, "notFound", "Split it"), (501, "", "Split it"), (403, "SERVICE_DISABLED", "operator"), (403, "x", "Split")],
+)
+def test_a_sheet_that_cannot_be_asked_for_its_rows_is_skipped_with_the_reason(
+    status: int, reason: str, sentence: str
+) -> None:
+    """A server without the Sheets API, or a project in which it is off."""
+    served = sheets_server({})
+
+    def respond(request: Request, line: Line) -> None:
+        line.refuse(status, reason) if request.target.startswith("/v4/") else served(request, line)
+
+    with Server(respond) as server, pytest.raises(ExportTooLarge) as raised:
+        content_of(drive_of(server).export(SHEET, ["x/xlsx", TABS]))
+    assert sentence in raised.value.reason
+
+
+def test_the_rows_of_an_outside_drive_are_not_asked_for_at_google() -> None:
+    """The token of another server is nobody else's business."""
+    here = Client(settings_for("http://127.0.0.1:9"), lambda fresh: "t", classify)
+    google = Client(settings_for("https://www.googleapis.com"), lambda fresh: "t", classify)
+    assert (tabs._origin(here), tabs._origin(google)) == ("http://127.0.0.1:9", "https://sheets.googleapis.com")
 
 
 def test_threads_share_one_drive() -> None:

@@ -458,6 +458,11 @@ def test_native_files_are_exported_in_the_formats_that_are_offered(
     assert b"<h1>Report</h1>" in export("Report.gdoc", "text/html")
     assert export("Budget.gsheet", "text/csv") == b"item,cost\r\nbolt & nut,2.5\r\n"
     assert b"World" in export("Talk.gslides", "text/plain")
+    assert b"Smile" not in export("Talk.gslides", "text/plain"), "Google promises no speaker notes there"
+    deck = next(kind for kind in offered["application/vnd.google-apps.presentation"] if "openxml" in kind)
+    with zipfile.ZipFile(io.BytesIO(export("Talk.gslides", deck))) as slides:
+        assert "World" in slides.read("ppt/slides/slide1.xml").decode()
+        assert "Smile" in slides.read("ppt/notesSlides/notesSlide1.xml").decode()
     assert b"arrow" in export("Draw.gdraw", "image/svg+xml")
     sheet = next(kind for kind in offered["application/vnd.google-apps.spreadsheet"] if "openxml" in kind)
     with zipfile.ZipFile(io.BytesIO(export("Budget.gsheet", sheet))) as book:
@@ -520,6 +525,31 @@ def test_a_native_file_above_the_export_limit_comes_by_a_long_running_download(
     assert requests.get(done["response"]["downloadUri"], headers=stranger, timeout=10).status_code == 404
 
 
+def test_a_sheets_rows_are_given_by_tab(serve: Callable[..., GoogleServer], folder: Path) -> None:
+    """What no export holds can still be asked for, as at Google's Sheets API."""
+    team_folder(folder)
+    server = serve()
+    options = {"api_endpoint": server.url + "/"}
+    token = token_of(server.grant(ADA)["access_token"])
+    api = build("sheets", "v4", static_discovery=True, credentials=token, client_options=options).spreadsheets()
+    budget = server.id_of("ada/Budget.gsheet")
+
+    tabs = [one["properties"] for one in api.get(spreadsheetId=budget).execute()["sheets"]]
+    rows = api.values().get(spreadsheetId=budget, range="'A'!2:1000").execute()
+
+    assert [(tab["title"], tab["gridProperties"]["rowCount"]) for tab in tabs] == [("A", 1000), ("B", 1000)]
+    assert rows["values"] == [["bolt & nut", "2.5"]]
+    assert "values" not in api.values().get(spreadsheetId=budget, range="'B'!2:3").execute()
+    for call, status in (
+        (api.values().get(spreadsheetId=budget, range="'C'!1:2"), 400),
+        (api.get(spreadsheetId=server.id_of("ada/plan.md")), 400),
+        (api.get(spreadsheetId="nothing"), 404),
+    ):
+        with pytest.raises(HttpError) as error:
+            call.execute()
+        assert error.value.resp.status == status
+
+
 # Who sees what
 
 
@@ -550,6 +580,31 @@ def test_two_people_never_see_each_other_s_files(serve: Callable[..., GoogleServ
     shown = grace.files().get(fileId=server.id_of("ada/shown.md"), fields="*").execute()
     assert shown["ownedByMe"] is False
     assert "parents" not in shown
+
+
+def test_a_file_shared_by_its_link_is_listed_for_nobody_and_opened_with_its_key(
+    serve: Callable[..., GoogleServer], folder: Path
+) -> None:
+    """A shortcut tells the key; without it Drive does not say that the file is there."""
+    team_folder(folder)
+    write(folder, {"grace/To locked.gshortcut": json.dumps({"target": "ada/old.txt"})})
+    server = serve()
+    old = server.id_of("ada/old.txt")
+    server.edit(old, link_shared=True)
+    files = client(server, GRACE).files()
+    shortcut = files.get(fileId=server.id_of("grace/To locked.gshortcut"), fields="shortcutDetails").execute()
+    key = shortcut["shortcutDetails"]["targetResourceKey"]
+
+    def with_key(call: Any) -> Any:
+        call.headers["X-Goog-Drive-Resource-Keys"] = f"{old}/{key}"
+        return call.execute()
+
+    assert old not in {file["id"] for file in files.list(pageSize=100).execute()["files"]}
+    with pytest.raises(HttpError) as error:
+        files.get(fileId=old).execute()
+    assert reason(error) == (404, "notFound")
+    assert with_key(files.get(fileId=old, fields="name,resourceKey")) == {"name": "old.txt", "resourceKey": key}
+    assert with_key(files.get_media(fileId=old)) == b"old"
 
 
 def test_a_shared_drive_has_its_own_list_and_its_own_change_log(

@@ -67,7 +67,7 @@ def test_a_passage_that_the_model_refuses_is_kept_for_its_words(
     vertex.refuse_texts_with = "poison"
     text = "\n\n".join([*["The ferry leaves at nine. " * 60] * 3, "A paragraph about poison. " * 60])
 
-    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode(), title="x"), nothing_known)
+    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known)
 
     refused = [vector is None for vector in understood.vectors]
     assert refused == ["poison" in passage.text for passage in understood.passages]
@@ -77,12 +77,12 @@ def test_a_passage_that_the_model_refuses_is_kept_for_its_words(
 
 
 def test_equal_passages_of_two_files_have_one_vector(vertex: VertexServer, understanding: Understanding) -> None:
-    """A vector is taken over by the passage's hash, so it may not depend on the file's name."""
+    """A vector is taken over by the passage's hash, so it may not depend on the file."""
     plan, notes = (
         understanding.of(
-            FileChunk(kind=FileChunk.TEXT, payload=b"The ferry leaves at nine.", title=title), nothing_known
+            FileChunk(kind=FileChunk.TEXT, payload=b"The ferry leaves at nine.", file_id=file_id), nothing_known
         )
-        for title in ("Plan", "Notes")
+        for file_id in ("plan", "notes")
     )
 
     assert plan.passages[0].hash == notes.passages[0].hash

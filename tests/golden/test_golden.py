@@ -93,6 +93,11 @@ FOUND: list[tuple[str, str, dict[str, Any]]] = [
     ("info-zip.zip", "Halden\t9\n", {"part": "pandoc.odt", "heading": COUNTING}),
     ("info-zip.zip", "They were counted at *night*", {"part": "pandoc.md", "heading": COUNTING, "line_first": 11}),
     ("gnu.log.gz", "Count the otters at Dunmere", {"part": "gnu.log", "line_last": 5}),
+    ("gnu.log.bz2", "Count the otters at Dunmere", {"part": "gnu.log", "line_last": 5}),
+    ("gnu.log.xz", "Count the otters at Dunmere", {"part": "gnu.log", "line_last": 5}),
+    ("gnu.tar", "Halden\t9\n", {"part": "pandoc.odt", "heading": COUNTING}),
+    ("gnu.tar", "stands by itself before that.md\n", {"line_first": 1}),
+    ("gnu.tgz", "Count the otters at Dunmere", {"part": "git.log", "line_last": 5}),
 ]
 PICTURES = [
     ("magick.png", "image/png", [None]),
@@ -103,8 +108,9 @@ PICTURES = [
     ("magick.tiff", "image/tiff", [1, 2]),
     ("chromium-scan.pdf", "application/pdf", [1]),
 ]
-# No free program that we know of writes it: the unit tests make one byte by byte.
-UNMADE = {"xlsb"}
+# No free program that we know of writes xlsb: the unit tests make one byte by byte. No program writes tabs: they are
+# answers of the Sheets API, made into lines.
+UNMADE = {"xlsb", "tabs"}
 
 
 @pytest.mark.parametrize(("name", "words", "place"), FOUND, ids=[f"{row[0]}: {row[1][:20]!r}" for row in FOUND])

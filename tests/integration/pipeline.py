@@ -486,6 +486,17 @@ class Pipeline:
         """Everybody's rows, table by table."""
         return {table: int(self.sql(f"SELECT count(*) FROM {table}")[0][0]) for table in tables}
 
+    def audit(self, person: Person, name: str = "%") -> list[dict[str, Any]]:
+        """What the audit log says of readings of content, the oldest first; of one file by its name."""
+        columns = ("file_id", "revision", "bytes", "why", "outcome")
+        rows = self.sql(
+            f"SELECT {', '.join('a.' + column for column in columns)} FROM gdrive_audit_log a"
+            " LEFT JOIN gdrive_files f ON f.user_id = a.user_id AND f.file_id = a.file_id"
+            f" WHERE a.user_id = '{person.user_id}' AND a.action = 'read' AND coalesce(f.name, '') LIKE '{name}'"
+            " ORDER BY a.entry_id"
+        )
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
     def reads(self, person: Person) -> int:
         """How many times content was read."""
         return self.count("gdrive_audit_log", person, "action = 'read'")

@@ -231,7 +231,7 @@ def test_the_last_chunk_and_the_end_of_the_stream_may_commit_together(pipeline: 
         person = pipeline.person({"a.md": "Together.\n"})
     (chunk,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
     job_id, epoch = job_of(pipeline, person)
-    files = Files(pipeline.speaking_as("worker"), person.user_id, person.id_of("a.md"), pipeline.settings)
+    files = Files(pipeline.speaking_as("worker"), person.user_id, person.id_of("a.md"), pipeline.settings, "listed")
     job = Job(job_id, epoch, 1, None, 0, None)
     steps: dict[str, Callable[[], Any]] = {
         "chunk": lambda: pipeline.push("ai_processor", chunk).status_code,
@@ -387,8 +387,8 @@ def test_an_answer_of_drive_that_comes_late_is_not_believed(pipeline: Pipeline) 
     person = pipeline.person({"a.md": "The first wording.\n"})
     file_id = person.id_of("a.md")
     database = pipeline.speaking_as("worker")
-    files = Files(database, person.user_id, file_id, pipeline.settings)
-    ticket = files.ask()
+    files = Files(database, person.user_id, file_id, pipeline.settings, "listed")
+    ticket, _ = files.ask()
     old = Access(pipeline.settings, database).drive(person.user_id).file(file_id)
     person.put("a.md", "The second wording.\n")
     pipeline.sync(person)
@@ -760,8 +760,8 @@ def job_of(pipeline: Pipeline, person: Person) -> tuple[str, int]:
 def claim(pipeline: Pipeline, person: Person, name: str) -> tuple[Job, Files]:
     """Take a file's lease as a worker does that then is never heard of again."""
     database = pipeline.speaking_as("worker")
-    files = Files(database, person.user_id, person.id_of(name), pipeline.settings)
-    ticket = files.ask()
+    files = Files(database, person.user_id, person.id_of(name), pipeline.settings, "listed")
+    ticket, _ = files.ask()
     drive = Access(pipeline.settings, database).drive(person.user_id)
     job = files.claim(ticket, drive.file(person.id_of(name)), FileChanged(reason=REASON.LISTED))
     assert job is not None

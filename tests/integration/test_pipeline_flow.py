@@ -215,7 +215,9 @@ def test_a_long_file_read_in_many_lives_is_the_file_read_in_one(pipeline: Pipeli
     cuts = [pipeline.files(person)["book.txt"]["truncated_at"] for person in (whole, pieces)]
     assert cuts[0] is not None, "it is longer than the bound, and says so"
     assert cuts[0] == cuts[1]
-    assert pipeline.count("gdrive_audit_log", pieces, "action = 'read'") == 1
+    assert len(pipeline.audit(pieces)) == lives[0], "each life leaves a row of its own"
+    assert [row["outcome"] for row in pipeline.audit(pieces)] == ["continued"] * (lives[0] - 1) + ["ok"]
+    assert [row["why"] for row in pipeline.audit(pieces)] == ["listed"] + ["continued"] * (lives[0] - 1)
 
 
 def test_two_people_who_share_a_file_have_rows_of_their_own(pipeline: Pipeline) -> None:

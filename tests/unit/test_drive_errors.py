@@ -10,7 +10,19 @@ import pytest
 from shared.adapters.drive import ExportTooLarge, PageTokenRejected, Refused, Unsupported, classify
 from shared.adapters.transport import RateLimited, retry_after
 from shared.domain.errors import FileGone, LongWait, ReconnectNeeded, Skipped, Unavailable
-from shared.domain.files import DOCUMENT, DRAWING, FIELDS, FOLDER, SHORTCUT, File, export_of, why_not_exported
+from shared.domain.files import (
+    DOCUMENT,
+    DRAWING,
+    FIELDS,
+    FOLDER,
+    PRESENTATION,
+    SHORTCUT,
+    SPREADSHEET,
+    TABS,
+    File,
+    exports_of,
+    why_not_exported,
+)
 
 # Drive's documented reasons, the status they come with, and what they are to us.
 TABLE: list[tuple[int, str, type[Exception]]] = [
@@ -191,18 +203,43 @@ def test_kinds_are_told_apart() -> None:
 def test_native_files_without_text_say_why(kind: str) -> None:
     """Every file ends in a state with a reason, also a form."""
     file = File(id="x", name="x", mime_type=f"application/vnd.google-apps.{kind}")
-    assert export_of(file) is None
+    assert exports_of(file) == ()
     assert len(why_not_exported(file) or "") > 30
 
 
-def test_the_export_is_one_that_drive_offers() -> None:
-    """A drawing's PDF keeps its words; a server that cannot make one is asked for what it can."""
-    assert export_of(File(id="x", name="x", mime_type=DOCUMENT)) == "text/markdown"
-    assert export_of(File(id="x", name="x", mime_type=DOCUMENT, exports=("text/plain",))) == "text/plain"
-    assert export_of(File(id="x", name="x", mime_type=DRAWING)) == "image/svg+xml"
-    assert export_of(File(id="x", name="x", mime_type=DRAWING, exports=("application/pdf",))) == "application/pdf"
-    assert export_of(File(id="x", name="x", mime_type="text/plain")) is None
-    assert why_not_exported(File(id="x", name="x", mime_type=DOCUMENT)) is None
+OFFICE = "application/vnd.openxmlformats-officedocument."
+XLSX, PPTX = f"{OFFICE}spreadsheetml.sheet", f"{OFFICE}presentationml.presentation"
+
+
+@pytest.mark.parametrize(
+    ("kind", "offered", "ladder"),
+    [
+        (DOCUMENT, (), ("text/markdown", "text/plain")),
+        (DOCUMENT, ("text/plain", "text/markdown", "application/pdf"), ("text/markdown", "text/plain")),
+        (DOCUMENT, ("text/plain",), ("text/plain",)),
+        (SPREADSHEET, (), (XLSX, TABS)),
+        (SPREADSHEET, ("text/csv", XLSX), (XLSX, TABS)),
+        (SPREADSHEET, ("text/csv",), ("text/csv",)),
+        (PRESENTATION, (), (PPTX, "text/plain")),
+        (PRESENTATION, ("application/pdf", "text/plain", PPTX), (PPTX, "text/plain", "application/pdf")),
+        (PRESENTATION, ("text/plain",), ("text/plain",)),
+        (DRAWING, (), ("image/svg+xml",)),
+        (DRAWING, ("image/png", "application/pdf"), ("application/pdf", "image/png")),
+    ],
+)
+def test_the_ladder_of_a_native_file_has_the_rungs_that_drive_offers(
+    kind: str, offered: tuple[str, ...], ladder: tuple[str, ...]
+) -> None:
+    """Slides keep numbers and notes in PPTX only, a drawing's PDF its words, and a CSV is one tab of several."""
+    file = File(id="x", name="x", mime_type=kind, exports=offered)
+
+    assert exports_of(file) == ladder
+    assert why_not_exported(file) is None
+
+
+def test_what_has_bytes_is_not_exported() -> None:
+    """It is downloaded."""
+    assert exports_of(File(id="x", name="x", mime_type="text/plain")) == ()
 
 
 def test_every_asked_field_is_one_that_drive_has() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import distributions
@@ -143,6 +144,15 @@ def test_a_function_cannot_reach_what_it_must_not_touch(function: str) -> None:
     }
 
     assert reached == set()
+
+
+@pytest.mark.parametrize("function", ["dashboard", "drive_webhook", "oauth_callback"])
+def test_a_door_starts_without_what_its_first_answer_may_not_need(function: str) -> None:
+    """A person waits for the start of a door; gRPC alone is a tenth of a second of it."""
+    script = f"import sys, functions.{function}.main; print(*({{'grpc', 'googleapiclient'}} & sys.modules.keys()))"
+    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert found.stdout.split() == []
 
 
 def test_there_are_exactly_the_seven_functions() -> None:

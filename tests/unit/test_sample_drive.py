@@ -25,7 +25,7 @@ from infra.local.google.store import Store
 from infra.local.stack import SAMPLE
 from shared.domain.chunks import pack
 from shared.domain.errors import Skipped
-from shared.domain.files import File, export_of, why_not_exported
+from shared.domain.files import File, exports_of, why_not_exported
 from shared.domain.parts import Image, Pages, Part
 from shared.passages import Passage, cut
 from shared.readers import BytesSource, PathSource, Source, read
@@ -60,12 +60,12 @@ def as_drive_says(item: Item) -> File:
 
 def source_of(item: Item) -> Source:
     """The bytes that the streamer would get, under the name and type that Drive states."""
-    mime_type = export_of(as_drive_says(item))
-    if mime_type is None:
+    ladder = exports_of(as_drive_says(item))
+    if not ladder:
         source = PathSource(SAMPLE / item.path, item.mime_type)
         source.name = item.name
         return source
-    return BytesSource(EXPORTS[item.mime_type][mime_type]((SAMPLE / item.path).read_bytes()), item.name, mime_type)
+    return BytesSource(EXPORTS[item.mime_type][ladder[0]]((SAMPLE / item.path).read_bytes()), "", ladder[0])
 
 
 @cache

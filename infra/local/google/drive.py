@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.local.google import export as exports
+from infra.local.google import sheets
 from infra.local.google.answers import (
     Answer,
     ApiError,
@@ -74,6 +75,7 @@ class Call:
     values: Mapping[str, str]
     variables: Mapping[str, str]
     body: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, name: str, default: str = "") -> str:
         """A parameter that the method declares."""
@@ -150,8 +152,9 @@ class DriveApi:
         client: str,
         values: Mapping[str, str],
         body: Mapping[str, Any],
+        keys: Mapping[str, str],
     ) -> Answer:
-        """Answer one call of one person. Raises `ApiError`."""
+        """Answer one call of one person, who knows these resource keys. Raises `ApiError`."""
         wanted = values.get("fields", "")
         if method.id == "about.get" and not wanted:
             message = "The 'fields' parameter is required for this method."
@@ -160,7 +163,7 @@ class DriveApi:
             mask = parse_mask(wanted or method.default, method.schema) if method.schema else {}
         except BadMask as error:
             raise bad_parameter("fields", str(error), "invalidParameter") from error
-        said = method.run(self, Call(method, person, client, mask, values, variables, body))
+        said = method.run(self, Call(method, person, client, mask, values, variables, body, keys))
         return Json(apply_mask(said.body, mask)) if isinstance(said, Json) else said
 
     # About
@@ -351,7 +354,7 @@ class DriveApi:
     @_method("operations.get", "GET", "operations/{name}", "name", schema="Operation", default="*")
     def _operation(self, call: Call) -> Answer:
         name = call.variables["name"]
-        item, _ = self._operated(name, call.person)
+        item, _ = self._operated(name, call.person, call.keys)
         kind = "type.googleapis.com/google.apps.drive.v3.DownloadFileResponse"
         response = {
             "@type": kind,
@@ -360,12 +363,25 @@ class DriveApi:
         }
         return Json({"name": name, "done": True, "metadata": {}, "response": response})
 
-    def downloaded(self, name: str, person: Person) -> Answer:
+    def downloaded(self, name: str, person: Person, keys: Mapping[str, str]) -> Answer:
         """What a finished download operation holds."""
-        item, wanted = self._operated(name, person)
+        item, wanted = self._operated(name, person, keys)
         return self._content(item) if item.kind == "blob" else Made(self._made(item, wanted, None), wanted)
 
-    def _operated(self, name: str, person: Person) -> tuple[Item, str]:
+    def spreadsheet(self, path: str, query: Mapping[str, str], person: Person, keys: Mapping[str, str]) -> Answer:
+        """What the Sheets API says of a Sheet. Raises `ApiError`."""
+        _, file_id, area = sheets.asked_for(path)
+        item = self._folder.current(file_id)
+        if item is None or not self._folder.may_open(person.email, item, keys):
+            raise ApiError(404, "notFound", "Requested entity was not found.")
+        if item.mime_type != exports.SPREADSHEET:
+            raise ApiError(400, "badRequest", "This operation is not supported for this document")
+        if not item.can_download:
+            raise known_error(403, "cannotDownloadFile")
+        tabs = exports.tabs_of(self._folder.path_of(item).read_bytes())
+        return sheets.described(file_id, tabs) if area is None else sheets.values(tabs, area, query)
+
+    def _operated(self, name: str, person: Person, keys: Mapping[str, str]) -> tuple[Item, str]:
         row = self._store.row(
             "SELECT file, mime_type FROM operations WHERE name = ? AND email = ? AND expires > ?",
             name, person.email, self._faults.now(),
@@ -373,7 +389,7 @@ class DriveApi:
         if row is None:
             raise ApiError(404, "notFound", f"Operation not found: {name}.", location="name")
         item = self._folder.current(row["file"])
-        if item is None or not self._folder.may_see(person.email, item):
+        if item is None or not self._folder.may_open(person.email, item, keys):
             raise file_not_found(row["file"])
         return item, row["mime_type"]
 
@@ -382,7 +398,7 @@ class DriveApi:
         file_id = call.variables["fileId"]
         email = call.person.email
         item = self._folder.root_of(email) if file_id == "root" else self._folder.current(file_id)
-        if item is None or not self._folder.may_see(email, item) or (item.drive and not all_drives):
+        if item is None or not self._folder.may_open(email, item, call.keys) or (item.drive and not all_drives):
             raise file_not_found(file_id)
         return item
 

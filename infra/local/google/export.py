@@ -26,6 +26,10 @@ DRAWING = GOOGLE + "drawing"
 _OFFICE = "application/vnd.openxmlformats-officedocument."
 DOCX = _OFFICE + "wordprocessingml.document"
 XLSX = _OFFICE + "spreadsheetml.sheet"
+PPTX = _OFFICE + "presentationml.presentation"
+_RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_SLIDES = "http://schemas.openxmlformats.org/presentationml/2006/main"
+_SHAPES = "http://schemas.openxmlformats.org/drawingml/2006/main"
 
 Export = Callable[[bytes], bytes]
 
@@ -66,9 +70,8 @@ def word(stub: bytes) -> bytes:
 
 def workbook(stub: bytes) -> bytes:
     """A Sheet as XLSX, all sheets."""
-    sheets = _sheets(stub)
+    sheets = tabs_of(stub)
     space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     parts = {}
     links, names = "", ""
     types = {"/xl/workbook.xml": XLSX + ".main+xml"}
@@ -77,9 +80,9 @@ def workbook(stub: bytes) -> bytes:
         path = f"worksheets/sheet{number}.xml"
         parts[f"xl/{path}"] = f'<worksheet xmlns="{space}"><sheetData>{cells}</sheetData></worksheet>'
         types[f"/xl/{path}"] = _OFFICE + "spreadsheetml.worksheet+xml"
-        links += f'<Relationship Id="rId{number}" Type="{relations}/worksheet" Target="{path}"/>'
+        links += f'<Relationship Id="rId{number}" Type="{_RELATIONS}/worksheet" Target="{path}"/>'
         names += f'<sheet name="{_xml(name[:31])}" sheetId="{number}" r:id="rId{number}"/>'
-    parts["xl/workbook.xml"] = f'<workbook xmlns="{space}" xmlns:r="{relations}"><sheets>{names}</sheets></workbook>'
+    parts["xl/workbook.xml"] = f'<workbook xmlns="{space}" xmlns:r="{_RELATIONS}"><sheets>{names}</sheets></workbook>'
     parts["xl/_rels/workbook.xml.rels"] = _relations(links)
     return _package(parts, "xl/workbook.xml", types)
 
@@ -95,15 +98,33 @@ def tab_separated(stub: bytes) -> bytes:
 
 
 def slide_text(stub: bytes) -> bytes:
-    """Slides as plain text: title, body and notes of each."""
-    document = _document(stub)
-    slides = document.get("slides") if isinstance(document, dict) else None
-    texts = [
-        "\n".join(str(slide[part]) for part in ("title", "body", "notes") if slide.get(part))
-        for slide in (slides if isinstance(slides, list) else [])
-        if isinstance(slide, dict)
-    ]
+    """Slides as plain text: title and body of each. Google does not promise the notes, so they are not there."""
+    texts = ["\n".join(str(slide[part]) for part in ("title", "body") if slide.get(part)) for slide in _slides(stub)]
     return b"\xef\xbb\xbf" + _windows_lines("\n\n".join(texts) + "\n").encode()
+
+
+def deck(stub: bytes) -> bytes:
+    """Slides as PPTX: each with its title, its body, and its notes page, which repeats the slide's number."""
+    slides = _slides(stub)
+    links, ids = "", ""
+    parts, types = {}, {"/ppt/presentation.xml": PPTX + ".main+xml"}
+    for number, slide in enumerate(slides, 1):
+        path, notes = f"slides/slide{number}.xml", f"notesSlides/notesSlide{number}.xml"
+        types[f"/ppt/{path}"] = _OFFICE + "presentationml.slide+xml"
+        parts[f"ppt/{path}"] = _slide("sld", [("title", slide.get("title")), ("body", slide.get("body"))])
+        if slide.get("notes"):
+            types[f"/ppt/{notes}"] = _OFFICE + "presentationml.notesSlide+xml"
+            parts[f"ppt/{notes}"] = _slide("notes", [("body", slide["notes"])], number)
+            parts[f"ppt/slides/_rels/slide{number}.xml.rels"] = _relations(
+                f'<Relationship Id="rId1" Type="{_RELATIONS}/notesSlide" Target="../{notes}"/>'
+            )
+        links += f'<Relationship Id="rId{number}" Type="{_RELATIONS}/slide" Target="{path}"/>'
+        ids += f'<p:sldId id="{255 + number}" r:id="rId{number}"/>'
+    parts["ppt/presentation.xml"] = (
+        f'<p:presentation xmlns:p="{_SLIDES}" xmlns:r="{_RELATIONS}"><p:sldIdLst>{ids}</p:sldIdLst></p:presentation>'
+    )
+    parts["ppt/_rels/presentation.xml.rels"] = _relations(links)
+    return _package(parts, "ppt/presentation.xml", types)
 
 
 def drawing(stub: bytes) -> bytes:
@@ -114,11 +135,11 @@ def drawing(stub: bytes) -> bytes:
 EXPORTS: dict[str, dict[str, Export]] = {
     DOCUMENT: {"text/markdown": markdown, "text/plain": plain, "text/html": web_page, DOCX: word},
     SPREADSHEET: {XLSX: workbook, "text/csv": comma_separated, "text/tab-separated-values": tab_separated},
-    PRESENTATION: {"text/plain": slide_text},
+    PRESENTATION: {PPTX: deck, "text/plain": slide_text},
     DRAWING: {"image/svg+xml": drawing},
 }
 # What files.download makes when nobody says what they want.
-DOWNLOADS = {DOCUMENT: DOCX, SPREADSHEET: XLSX, PRESENTATION: "text/plain", DRAWING: "image/svg+xml"}
+DOWNLOADS = {DOCUMENT: DOCX, SPREADSHEET: XLSX, PRESENTATION: PPTX, DRAWING: "image/svg+xml"}
 
 
 def _blocks(stub: bytes) -> list[tuple[str, str]]:
@@ -141,7 +162,8 @@ def _style(tag: str) -> str:
     return f'<w:pPr><w:pStyle w:val="Heading{tag[1]}"/></w:pPr>' if tag[0] == "h" else ""
 
 
-def _sheets(stub: bytes) -> list[tuple[str, list[list[Any]]]]:
+def tabs_of(stub: bytes) -> list[tuple[str, list[list[Any]]]]:
+    """The tabs of a Sheet: name and rows."""
     document = _document(stub)
     found = document.get("sheets") if isinstance(document, dict) else None
     sheets = []
@@ -159,6 +181,31 @@ def _document(stub: bytes) -> Any:
         return None
 
 
+def _slides(stub: bytes) -> list[dict[str, Any]]:
+    document = _document(stub)
+    found = document.get("slides") if isinstance(document, dict) else None
+    return [slide for slide in (found if isinstance(found, list) else []) if isinstance(slide, dict)]
+
+
+def _slide(kind: str, told: list[tuple[str, Any]], number: int = 0) -> str:
+    """A slide, or the notes page of the slide with this number."""
+    shapes = "".join(_shape(place, _paragraphs(str(text))) for place, text in told if text)
+    if number:
+        shapes += _shape("sldNum", f'<a:p><a:fld id="{{0}}" type="slidenum"><a:t>{number}</a:t></a:fld></a:p>')
+    return (
+        f'<p:{kind} xmlns:p="{_SLIDES}" xmlns:a="{_SHAPES}"><p:cSld><p:spTree>{shapes}</p:spTree></p:cSld></p:{kind}>'
+    )
+
+
+def _shape(place: str, paragraphs: str) -> str:
+    placed = f'<p:nvSpPr><p:nvPr><p:ph type="{place}"/></p:nvPr></p:nvSpPr>'
+    return f"<p:sp>{placed}<p:txBody>{paragraphs}</p:txBody></p:sp>"
+
+
+def _paragraphs(text: str) -> str:
+    return "".join(f"<a:p><a:r><a:t>{_xml(line)}</a:t></a:r></a:p>" for line in text.splitlines())
+
+
 def _cell(value: Any) -> str:
     if value is None or value == "":
         return "<c/>"
@@ -172,7 +219,7 @@ def _cell(value: Any) -> str:
 def _delimited(stub: bytes, delimiter: str) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
-    writer.writerows([["" if cell is None else cell for cell in row] for row in _sheets(stub)[0][1]])
+    writer.writerows([["" if cell is None else cell for cell in row] for row in tabs_of(stub)[0][1]])
     return text.getvalue().encode("utf-8", "replace")
 
 

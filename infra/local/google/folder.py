@@ -32,6 +32,7 @@ from infra.local.google.items import (
     name_and_kind,
     new_id,
     new_root_id,
+    resource_key,
     shortcut_target,
 )
 from infra.local.google.layout import LAYOUT_FILE, Layout, LayoutError, read_layout
@@ -147,6 +148,10 @@ class FolderDrive:
         if item.owner == email or email in item.viewers:
             return True
         return bool(item.drive) and item.drive in self._drives and email in self._drives[item.drive].members
+
+    def may_open(self, email: str, item: Item, keys: Mapping[str, str]) -> bool:
+        """Whether a person sees the file, or has the link of one that is shared by it: its id and resource key."""
+        return self.may_see(email, item) or (item.link_shared and keys.get(item.id) == resource_key(item.id))
 
     def path_of(self, item: Item) -> Path:
         """Where the file is on disk."""
@@ -364,6 +369,7 @@ class FolderDrive:
             trashed=parent.trashed or bool(said.get("trashed", False)),
             starred=bool(said.get("starred", False)),
             can_download=bool(said.get("can_download", True)),
+            link_shared=bool(said.get("link_shared", False)),
             description=str(said.get("description", "")),
             shared_with=tuple(sorted(shared)),
             viewers=tuple(sorted({*parent.viewers, *shared} - {owner})),

@@ -90,6 +90,7 @@ class Item:
     explicitly_trashed: bool = False
     starred: bool = False
     can_download: bool = True
+    link_shared: bool = False
     description: str = ""
     shared_with: tuple[str, ...] = ()
     viewers: tuple[str, ...] = ()
@@ -110,7 +111,7 @@ class Item:
         """All that a person can see of the file; when it changes, the file's version grows."""
         return (
             self.name, self.kind, self.mime_type, self.parent, self.modified, self.revision, self.owner, self.drive,
-            self.trashed, self.explicitly_trashed, self.starred, self.can_download, self.description,
+            self.trashed, self.explicitly_trashed, self.starred, self.can_download, self.link_shared, self.description,
             self.shared_with, self.viewers, self.target, self.target_mime_type,
         )  # fmt: skip
 
@@ -124,6 +125,11 @@ def loads(text: str) -> Item:
     """The item of a JSON text."""
     values = json.loads(text)
     return Item(**{**values, "shared_with": tuple(values["shared_with"]), "viewers": tuple(values["viewers"])})
+
+
+def resource_key(file_id: str) -> str:
+    """What opens a file that is shared by its link, beside its id."""
+    return "0-" + hashlib.sha256(f"key of {file_id}".encode()).hexdigest()[:22]
 
 
 def new_id() -> str:

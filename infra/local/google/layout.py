@@ -71,6 +71,7 @@ _OVERRIDES: dict[str, type] = {
     "trashed": bool,
     "starred": bool,
     "can_download": bool,
+    "link_shared": bool,
     "shared_with": list,
 }
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from infra.local.google.export import EXPORTS
 from infra.local.google.fields import Mask, selects
 from infra.local.google.folder import Drive, FolderDrive
-from infra.local.google.items import Item
+from infra.local.google.items import Item, resource_key
 from infra.local.google.layout import Person
 
 
@@ -42,6 +42,9 @@ class Resources:
             said["shortcutDetails"] = {"targetId": item.target}
             if item.target_mime_type:
                 said["shortcutDetails"]["targetMimeType"] = item.target_mime_type
+            target = self._folder.item(item.target)
+            if target is not None and target.link_shared:
+                said["shortcutDetails"]["targetResourceKey"] = resource_key(target.id)
         return said
 
     def _common(self, item: Item, email: str) -> dict[str, Any]:
@@ -78,6 +81,8 @@ class Resources:
                 "canReadRevisions": editable and not item.is_folder,
             },
         }
+        if item.link_shared:
+            said["resourceKey"] = resource_key(item.id)
         if item.description:
             said["description"] = item.description
         parent = self._folder.item(item.parent)

@@ -171,7 +171,8 @@ class GoogleServer:
         self.index.edit(file_id, shared_with=list(emails) or None)
 
     def edit(self, file_id: str, **overrides: Any) -> None:
-        """Say what `.drive.json` could: name, starred, can_download, mime_type, description; None takes it back."""
+        """Say what `.drive.json` could: name, starred, can_download, link_shared, mime_type, description;
+        None takes it back."""
         self.index.edit(file_id, **overrides)
 
     def delete(self, file_id: str) -> None:

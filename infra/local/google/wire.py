@@ -26,6 +26,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
+from infra.local.google import sheets
 from infra.local.google.answers import Answer, ApiError, Empty, Json, Made, known_error
 from infra.local.google.drive import DriveApi, Method, find_method
 from infra.local.google.faults import Fault, Faults
@@ -40,7 +41,9 @@ _SLICE = 64 * 1024 * 1024
 _BLOCK = 1024 * 1024
 _DRIVE_SCOPES = tuple(f"https://www.googleapis.com/auth/drive{s}" for s in ("", ".readonly"))
 _METADATA_SCOPES = tuple(f"https://www.googleapis.com/auth/drive.metadata{s}" for s in ("", ".readonly"))
-_CONTENT = ("files.media", "files.export", "files.download", "operations.get")
+_CONTENT = (
+    "files.media", "files.export", "files.download", "operations.get", "spreadsheets.get", "spreadsheets.values.get",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class DriveWire:
     @staticmethod
     def serves(path: str) -> bool:
         """Whether a path is Drive's."""
-        return path.startswith((PREFIX, DOWNLOAD)) or path == BATCH
+        return path.startswith((PREFIX, DOWNLOAD, sheets.PREFIX)) or path == BATCH
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -114,6 +117,8 @@ class DriveWire:
         """The name under which faults and counters know the request, and the method that answers it."""
         if asked.path.startswith(DOWNLOAD):
             return "files.media", None
+        if asked.path.startswith(sheets.PREFIX):
+            return sheets.asked_for(asked.path)[0], None
         found = find_method(asked.verb, asked.path.removeprefix(PREFIX))
         if found is None:
             return "unknown", None
@@ -130,7 +135,7 @@ class DriveWire:
         return answer
 
     def _answer(self, asked: Asked, route: str, found: tuple[Method, dict[str, str]] | None) -> Answer:
-        if found is None and not (asked.path.startswith(DOWNLOAD) and asked.verb == "GET"):
+        if found is None and not (asked.path.startswith((DOWNLOAD, sheets.PREFIX)) and asked.verb == "GET"):
             raise ApiError(404, "notFound", "Not Found")
         scheme, _, token = asked.headers.get("authorization", "").partition(" ")
         who = self._tokens.identify(token.strip()) if scheme.lower() == "bearer" else None
@@ -144,11 +149,14 @@ class DriveWire:
             error = known_error(403, "insufficientPermissions")
             error.headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
             raise error
+        keys = _keys(asked)
+        if asked.path.startswith(sheets.PREFIX):
+            return self._api.spreadsheet(asked.path, asked.query, person, keys)
         if found is None:
-            return self._api.downloaded(asked.path.removeprefix(DOWNLOAD), person)
+            return self._api.downloaded(asked.path.removeprefix(DOWNLOAD), person, keys)
         method, variables = found
         variables = {name: unquote(value) for name, value in variables.items()}
-        return self._api.answer(method, variables, person, who.client, asked.query, _json(asked))
+        return self._api.answer(method, variables, person, who.client, asked.query, _json(asked), keys)
 
     async def _send(self, answer: Answer, asked: Asked, out: _Out) -> None:
         if isinstance(answer, Json):
@@ -339,6 +347,12 @@ class _Span:
 
     def __len__(self) -> int:
         return self._count
+
+
+def _keys(asked: Asked) -> dict[str, str]:
+    """Resource keys by file id: `X-Goog-Drive-Resource-Keys: id1/key1,id2/key2`."""
+    pairs = asked.headers.get("x-goog-drive-resource-keys", "").split(",")
+    return dict(pair.strip().split("/", 1) for pair in pairs if "/" in pair)
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:

@@ -25,7 +25,7 @@ ON CONFLICT (user_id, file_id) DO UPDATE SET
     created_time = excluded.created_time, modified_time = excluded.modified_time, parents = excluded.parents,
     owned_by_me = excluded.owned_by_me, owners = excluded.owners, web_view_link = excluded.web_view_link,
     resource_key = excluded.resource_key, shortcut_target_id = excluded.shortcut_target_id,
-    capabilities = excluded.capabilities, seen_at = app_now(),
+    capabilities = excluded.capabilities, seen_at = app_now(), listed = true,
     announced_at = coalesce(excluded.announced_at, f.announced_at),
     state = CASE
         WHEN excluded.state = 'folder' THEN 'folder'
@@ -55,7 +55,36 @@ WHERE user_id = app_user_id() AND state NOT IN ('deleted') AND seen_at < :since
 -- Taken before Drive is asked about a file; only the holder of the newest ticket may write the answer.
 INSERT INTO gdrive_files AS f (user_id, file_id, ask) VALUES (app_user_id(), :file_id, 1)
 ON CONFLICT (user_id, file_id) DO UPDATE SET ask = f.ask + 1
-RETURNING f.ask, f.state, f.wanted_job, f.current_job;
+RETURNING f.ask, f.state, f.wanted_job, f.current_job, f.resource_key;
+
+-- name: note_target
+-- Where a shortcut leads: a file that Drive does not list for this person. One that we know is left as it is.
+INSERT INTO gdrive_files AS f (user_id, file_id, name, mime_type, resource_key, listed)
+VALUES (app_user_id(), :file_id, :title, :mime_type, :resource_key, false)
+ON CONFLICT (user_id, file_id) DO UPDATE SET name = excluded.name, mime_type = excluded.mime_type,
+    resource_key = excluded.resource_key, listed = false, state = 'queued', state_at = app_now()
+WHERE f.state = 'deleted'
+RETURNING f.file_id;
+
+-- name: forget_strays
+-- What only a shortcut led to is gone with the last shortcut. A new ticket makes answers that are under way stale.
+WITH strays AS (
+    SELECT t.user_id, t.file_id FROM gdrive_files t
+    WHERE t.user_id = app_user_id() AND NOT t.listed AND t.state <> 'deleted' AND NOT EXISTS (
+        SELECT FROM gdrive_files s
+        WHERE s.user_id = t.user_id AND s.shortcut_target_id = t.file_id AND s.state <> 'deleted')
+    FOR UPDATE
+),
+ended AS (
+    UPDATE gdrive_jobs j SET state = 'superseded', lease_until = NULL, updated_at = app_now()
+    FROM strays t
+    WHERE j.user_id = t.user_id AND j.file_id = t.file_id AND j.state IN ('streaming', 'streamed', 'waiting')
+)
+UPDATE gdrive_files f SET state = 'deleted', reason_code = 'gone', ask = f.ask + 1, state_at = app_now(),
+    reason = 'The shortcut that led to this file is gone.', deleted_at = app_now(), next_try = NULL
+FROM strays t
+WHERE f.user_id = t.user_id AND f.file_id = t.file_id
+RETURNING f.file_id;
 
 -- name: record_answer
 -- What Drive said about one file, unless somebody asked after us. Returns nothing for a stale ticket.
