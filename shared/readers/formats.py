@@ -14,7 +14,6 @@ from shared.domain.parts import Part, State
 from shared.readers.cards import read_cards
 from shared.readers.drawing import read_svg
 from shared.readers.epub import read_epub
-from shared.readers.gunzip import read_gzip
 from shared.readers.images import read_image, read_tiff
 from shared.readers.limits import Limits
 from shared.readers.mail import read_mail, read_mailbox
@@ -28,7 +27,9 @@ from shared.readers.slides import read_pptx
 from shared.readers.source import Source
 from shared.readers.table import read_table
 from shared.readers.tabs import read_tabs
+from shared.readers.tape import read_tar
 from shared.readers.text import read_markdown, read_plain
+from shared.readers.unpack import read_packed
 from shared.readers.unzip import read_zip
 from shared.readers.word import read_docx
 from shared.readers.workbook import read_workbook
@@ -71,6 +72,12 @@ def _image(kind: str, title: str, extensions: str) -> Format:
     return Format(
         kind, title, extensions, f"image/{kind}", "child", read_image, "the file", "40 million points", how, "image"
     )
+
+
+def _packed(kind: str, title: str, extensions: str, mime_types: str) -> Format:
+    how = "Unpacked as it streams, and read as what it is; of a packed TAR archive its files."
+    place, bound = "name of the file in it, and the place in that", "unpacked bytes, ratio, one level"
+    return Format(kind, title, extensions, mime_types, "stream", read_packed, place, bound, how)
 
 
 _CODE = (
@@ -355,9 +362,9 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "mail",
-        "Mail",
-        "eml",
-        "message/rfc822",
+        "Mail, web page saved as one file",
+        "eml mht mhtml",
+        "message/rfc822 multipart/related application/x-mimearchive",
         "stream",
         read_mail,
         "attachment, and the place in it",
@@ -375,6 +382,38 @@ FORMATS: tuple[Format, ...] = (
         "attachments: one level, 16 MB each where they are read from their middle",
         "Message by message as it streams, each read like a saved mail.",
     ),
+    _no(
+        "drm",
+        "Office document under rights management",
+        "",
+        "",
+        "The document is protected by rights management; only the programs of those who may read it can open it.",
+        "encrypted",
+    ),
+    _no(
+        "sealed",
+        "Encrypted file",
+        "gpg pgp age kdbx p7m",
+        "application/pgp-encrypted application/pkcs7-mime",
+        "The file is encrypted.",
+        "encrypted",
+    ),
+    _no(
+        "kindle",
+        "Kindle book",
+        "mobi azw azw3 kfx",
+        "application/x-mobipocket-ebook application/vnd.amazon.ebook",
+        "A Kindle book is not read; as EPUB it can be.",
+    ),
+    _no("djvu", "DjVu document", "djvu djv", "image/vnd.djvu", "A DjVu document is not read; as PDF it can be."),
+    _no(
+        "postscript",
+        "PostScript",
+        "ps eps ai",
+        "application/postscript",
+        "A PostScript file is a program that draws; as PDF it can be read.",
+    ),
+    _no("cad", "CAD drawing", "dwg", "image/vnd.dwg application/acad", "A CAD drawing is not read; as PDF it can be."),
     _no(
         "iwork",
         "Apple iWork document",
@@ -401,9 +440,9 @@ FORMATS: tuple[Format, ...] = (
     _no(
         "picture",
         "Other image",
-        "heic heif avif psd raw cr2 nef ico",
+        "heic heif avif jp2 jxl psd raw cr2 cr3 nef dng arw ico",
         "image/*",
-        "An image of a kind that text recognition does not take.",
+        "An image of a kind that text recognition does not take; saved as JPEG, PNG or PDF it can be read.",
         "image",
     ),
     _no(
@@ -434,22 +473,25 @@ FORMATS: tuple[Format, ...] = (
         "File by file, each read as what it is; archives within it are only named.",
     ),
     Format(
-        "gzip",
-        "Packed file",
-        "gz tgz",
-        "application/gzip application/x-gzip",
+        "tar",
+        "TAR archive",
+        "tar",
+        "application/x-tar application/tar",
         "stream",
-        read_gzip,
+        read_tar,
         "name of the file in it, and the place in that",
-        "unpacked bytes, ratio, one level",
-        "Unpacked as it streams, and read as what it is.",
+        "10,000 files, one level, 16 MB each where they are read from their middle",
+        "File by file as it streams, each read as what it is; archives within it are only named.",
     ),
+    _packed("gzip", "Packed file (gzip)", "gz tgz", "application/gzip application/x-gzip"),
+    _packed("bzip2", "Packed file (bzip2)", "bz2 tbz2 tbz", "application/x-bzip2 application/x-bzip"),
+    _packed("xz", "Packed file (xz)", "xz txz", "application/x-xz"),
     _no(
         "archive",
         "Archive",
-        "bz2 xz 7z rar zst tar lz4",
-        "application/x-tar application/x-7z-compressed application/vnd.rar",
-        "A packed archive: the files in it are not read.",
+        "7z rar zst lz4 lzma cab iso dmg",
+        "application/x-7z-compressed application/vnd.rar application/x-rar-compressed application/zstd",
+        "A packed archive of this kind is not read; as ZIP, or as TAR with gzip, bzip2 or xz, it can be.",
         "archive",
     ),
     _no(

@@ -56,6 +56,44 @@ def note(place: str, why: Skipped) -> str:
     return f"{place}: {why.reason}\n"
 
 
+class Refusals:
+    """The lines of an archive's files that are not read, held back until one is: an archive of which nothing can be
+    read is skipped with its reason."""
+
+    def __init__(self, *, told: bool) -> None:
+        self._told = told
+        self._held: list[tuple[Text, Skipped]] = []
+
+    def add(self, line: Text, why: Skipped) -> Iterator[Text]:
+        """A file is not read. Gives what is to be told of that now."""
+        self._held.append((line, why))
+        if self._told:
+            yield from self.release()
+
+    def release(self) -> Iterator[Text]:
+        """A file is read: the lines that were held back."""
+        self._told = True
+        yield from (line for line, _ in self._held)
+        self._held.clear()
+
+    def close(self) -> None:
+        """The archive ends. Raises `Skipped` where nothing in it could be read."""
+        if not self._told:
+            raise _nothing(self._held)
+
+
+def _nothing(refused: list[tuple[Text, Skipped]]) -> Skipped:
+    if not refused:
+        return Skipped("The archive is empty.", code="empty")
+    codes = {why.code for _, why in refused}
+    code = codes.pop() if len(codes) == 1 else "archive"
+    if code == "encrypted":
+        return Skipped("The files in the archive are protected with a password.", code=code)
+    number = f"None of the {len(refused):,} files" if len(refused) > 1 else "The one file"
+    can = "can" if len(refused) > 1 else "cannot"
+    return Skipped(f"{number} in the archive {can} be read. {refused[0][0].text.strip()}", code=code)
+
+
 class Streamed:
     """A file within a file that can be unpacked once only: held up to a bound, streamed above it."""
 

@@ -17,6 +17,8 @@ from shared.readers.source import Opened, Source
 
 # No beginning of such a file is worth keeping.
 _HOSTILE = {"zip_bomb", "dtd", "too_deep", "tag_too_long", "too_many_names"}
+# What a text proves to be by its words; a name that says otherwise may know better: a page of source code.
+_BY_WORDS = {"html", "svg", "card", "mailbox", "mail"}
 _OLD = {"ole", "doc", "ppt", "msg"}
 BY_KIND = {row.kind: row for row in FORMATS}
 _BY_EXTENSION = {extension: row for row in FORMATS for extension in row.extensions.split()}
@@ -61,13 +63,13 @@ def choose(opened: Opened, limits: Limits, named: Format | None) -> Format:
         kind = _zip_kind(opened, limits)
     elif kind == "ole":
         kind = kinds.of_ole(_ole_directory(opened), named.kind if named else None)
-    if kind and not (kind in ("html", "mailbox") and named and named.needs == "stream"):
+    if kind and not (kind in _BY_WORDS and named and named.needs == "stream"):
         if kind == "binary":  # its name may at least say what nobody can read
             named = next((row for row in (named, stated) if row and row.kind not in _OLD), None)
             if named and named.needs in ("seek", "child"):
                 raise broken(f"it is named like a {named.title} and does not begin like one")
             return named if named and named.read is None else BY_KIND["binary"]
-        unread = named if kind in ("zip", "ole", "tiff") and named and named.read is None else None
+        unread = named if kind in ("zip", "ole", "tiff", "video") and named and named.read is None else None
         return unread or BY_KIND[kind]
     for row in (named, stated):  # text, by all signs: who says what kind?
         if row and row.needs == "stream" and row.kind != "rtf":  # its beginning would have shown it

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from shared.domain.errors import Skipped
 from shared.domain.parts import Locator, Part, State, Text
 from shared.readers.archive import Archive, broken
-from shared.readers.inner import Sheltered, in_the_open, inside, note, shown, too_large
+from shared.readers.inner import Refusals, Sheltered, in_the_open, inside, note, shown, too_large
 from shared.readers.limits import KIB, Limits, amount
 from shared.readers.source import HeldFile, Source
 
@@ -40,25 +40,19 @@ def read_zip(source: Source, limits: Limits, after: State) -> Iterator[Part]:
 
 
 def _read_zip(source: Source, limits: Limits, after: State) -> Iterator[Part]:
-    """What the entries give. The names of entries that are not read are held back until one is: an archive of which
-    nothing can be read is skipped with its reason."""
-    first, inner, told = int(after.get("entry", 0)), after.get("inner"), bool(after)
-    refused: list[tuple[Text, Skipped]] = []
+    """What the entries give."""
+    first, inner, refusals = int(after.get("entry", 0)), after.get("inner"), Refusals(told=bool(after))
     with closing(Entries(source.seekable(), limits)) as archive:
         for entry in archive.entries(first):
             for part in _parts(archive, entry, limits, inner):
                 if isinstance(part, Skipped):
-                    line = note(entry.name, part)
-                    refused.append((Text(line, Locator(part=entry.name), {"entry": entry.number + 1}), part))
-                told = told or not isinstance(part, Skipped)
-                if told:
-                    yield from (line for line, _ in refused)
-                    refused.clear()
-                if not isinstance(part, Skipped):
+                    line = Text(note(entry.name, part), Locator(part=entry.name), {"entry": entry.number + 1})
+                    yield from refusals.add(line, part)
+                else:
+                    yield from refusals.release()
                     yield replace(part, after={"entry": entry.number, "inner": part.after})
             inner = None
-    if not told:
-        raise _nothing(refused)
+    refusals.close()
 
 
 def _parts(archive: Entries, entry: Entry, limits: Limits, after: State | None) -> Iterator[Any]:
@@ -73,18 +67,6 @@ def _parts(archive: Entries, entry: Entry, limits: Limits, after: State | None) 
         else:
             yield part
         lead = None
-
-
-def _nothing(refused: list[tuple[Text, Skipped]]) -> Skipped:
-    if not refused:
-        return Skipped("The archive is empty.", code="empty")
-    codes = {why.code for _, why in refused}
-    code = codes.pop() if len(codes) == 1 else "archive"
-    if code == "encrypted":
-        return Skipped("The files in the archive are protected with a password.", code=code)
-    number = f"None of the {len(refused):,} files" if len(refused) > 1 else "The one file"
-    can = "can" if len(refused) > 1 else "cannot"
-    return Skipped(f"{number} in the archive {can} be read. {refused[0][0].text.strip()}", code=code)
 
 
 @dataclass(frozen=True, slots=True)

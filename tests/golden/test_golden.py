@@ -93,6 +93,11 @@ FOUND: list[tuple[str, str, dict[str, Any]]] = [
     ("info-zip.zip", "Halden\t9\n", {"part": "pandoc.odt", "heading": COUNTING}),
     ("info-zip.zip", "They were counted at *night*", {"part": "pandoc.md", "heading": COUNTING, "line_first": 11}),
     ("gnu.log.gz", "Count the otters at Dunmere", {"part": "gnu.log", "line_last": 5}),
+    ("gnu.log.bz2", "Count the otters at Dunmere", {"part": "gnu.log", "line_last": 5}),
+    ("gnu.log.xz", "Count the otters at Dunmere", {"part": "gnu.log", "line_last": 5}),
+    ("gnu.tar", "Halden\t9\n", {"part": "pandoc.odt", "heading": COUNTING}),
+    ("gnu.tar", "stands by itself before that.md\n", {"line_first": 1}),
+    ("gnu.tgz", "Count the otters at Dunmere", {"part": "git.log", "line_last": 5}),
 ]
 PICTURES = [
     ("magick.png", "image/png", [None]),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import random
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,9 +184,21 @@ def _zip(path: Path) -> None:
             archive.writestr(f"notes/{number}.txt", "".join(_prose(n) for n in range(number, number + 9000)))
 
 
-def _gzip(path: Path) -> None:
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        file.writelines(_lines(60 * MB, _prose))
+def _packed(kind: Callable[..., gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile], size: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with kind(path, "wb") as file:
+            file.writelines(_lines(size, _prose))
+
+    return write
+
+
+def _tar(path: Path) -> None:
+    with tarfile.open(path, "w") as archive:
+        for number in range(60):
+            content = "".join(_prose(n) for n in range(number, number + 9000)).encode()
+            header = tarfile.TarInfo(f"notes/{number}.txt")
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
 
 
 def _notebook(path: Path) -> None:
@@ -231,5 +246,8 @@ LARGE: dict[str, tuple[str, Callable[[Path], None]]] = {
     "webp": ("webp", _picture("WEBP")),
     "tiff": ("tiff", _picture("TIFF", 2)),
     "zip": ("zip", _zip),
-    "gzip": ("gz", _gzip),
+    "tar": ("tar", _tar),
+    "gzip": ("gz", _packed(gzip.GzipFile, 60 * MB)),
+    "bzip2": ("bz2", _packed(bz2.BZ2File, 20 * MB)),
+    "xz": ("xz", _packed(lzma.LZMAFile, 20 * MB)),
 }

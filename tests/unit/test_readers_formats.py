@@ -287,6 +287,16 @@ def test_content_and_name_beat_the_stated_type() -> None:
     assert texts(b"# H\nx", "native.pdf", "text/markdown")[0][1]["heading"] == "H"
     assert texts(b"a;b\n1;2\n", "t.csv", "application/vnd.ms-excel")[0][1]["row_last"] == 2
     assert texts(b"BM is how this poem begins", "x")[0][0].startswith("BM")
+    assert texts(b"<?xml version='1.0'?>\n<!-- x --><svg xmlns='s'><text>drawn</text></svg>", "a")[0][0] == "drawn\n"
+    assert texts(b"<svg>words", "a.py")[0][0] == "<svg>words"
+    assert texts(b"BEGIN:VCARD\nFN:Ann\nEND:VCARD\n", "a", "text/plain")[0][1]["heading"] == "Ann"
+    mail = b"Received: x\n by y\nFrom: a@b.example\nDate: today\nSubject: otters\n\nhello"
+    assert texts(mail, "a", "text/plain")[0][0] == "From: a@b.example\nDate: today\nSubject: otters\n\n"
+    assert texts(b"From: here\nTo: there\nSubject: roads\n\nhello", "a")[0][0].startswith("From: here\nTo")
+    page = (
+        b"MIME-Version: 1.0\nX: y\nContent-Type: multipart/related; boundary=x\n\n--x\nContent-Type: text/html\n\n<p>hi"
+    )
+    assert [texts(page, name)[0][0] for name in ("a.mht", "a.doc")] == ["hi\n\n"] * 2
     assert "picture" in refused(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "notes.txt", "text/plain").reason
 
 
@@ -298,7 +308,22 @@ REFUSED = [
     (b"ID3\x04\0\0\0\0", "a.mp3", "", "audio", "sound"),
     (b"\0\0\0\x18ftypmp42\0\0", "a.mp4", "", "video", "video"),
     (b"\x1f\x8b\x08\0\0\0", "a.gz", "", "broken", "its end is missing"),
-    (b"BZh91AY&SY\0", "a.bz2", "", "archive", "archive"),
+    (b"BZh91AY&SY\0", "a.bz2", "", "broken", "its end is missing"),
+    (b"7z\xbc\xaf\x27\x1c\0\4", "a.7z", "", "archive", "as ZIP"),
+    (b"Rar!\x1a\7\1\0", "a.rar", "", "archive", "as ZIP"),
+    (b"\0\0\0\x18ftypmif1\0\0\0\0", "a.jpg", "image/jpeg", "image", "saved as JPEG"),
+    (b"\0\0\0\x18ftypavif\0\0\0\0", "a", "", "image", "saved as JPEG"),
+    (b"\0\0\0\x18ftypisom\0\0\0\0", "a.heic", "image/heif", "image", "saved as JPEG"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "a", "", "image", "saved as JPEG"),
+    (b"AT&TFORM\0\0\1\0DJVM", "a", "", "unsupported", "DjVu"),
+    (bytes(60) + b"BOOKMOBI" + bytes(90), "a.azw", "", "unsupported", "as EPUB"),
+    (b"AC1032" + bytes(90), "a.dwg", "", "unsupported", "CAD"),
+    (b"%!PS-Adobe-3.0\n%%Title: x\n", "a.eps", "", "unsupported", "as PDF"),
+    (b"-----BEGIN PGP MESSAGE-----\n\nhQEM\n", "a.txt", "text/plain", "encrypted", "encrypted"),
+    (b"\x85\1\x0c\3" + bytes(range(256)), "a.gpg", "", "encrypted", "encrypted"),
+    (b"Salted__" + bytes(range(256)), "a", "", "encrypted", "encrypted"),
+    (make.zipped({"Index/Document.iwa": "x", "preview.jpg": "x"}), "a", "", "unsupported", "exported as PDF"),
+    (make.zipped({"index.apxl": "<a/>"}), "a.key", "", "unsupported", "exported as PDF"),
     (b"\x7fELF\x02\x01\x01\0", "a", "", "program", "program"),
     (b"MZ\x90\0\x03\0\0\0", "a.exe", "", "program", "program"),
     (b"wOF2\0\x01\0\0", "a.woff2", "", "font", "font"),

@@ -69,6 +69,7 @@ STREAMS = [
     ("PowerPoint Document", "a.bin", "unsupported", "PowerPoint"),
     ("__properties_version1.0", "a.bin", "unsupported", "Outlook"),
     ("EncryptedPackage", "a.bin", "encrypted", "password"),
+    ("\tDRMContent", "a.docx", "encrypted", "rights management"),
     ("Contents", "a.pub", "unsupported", "before 2007"),
     ("Contents", "a.docx", "encrypted", "password"),
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import random
 import struct
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -338,6 +341,21 @@ def test_a_packed_text_is_read_as_what_it_is() -> None:
     arrives_in_any_pieces(content, "server.log.gz")
 
 
+@pytest.mark.parametrize(("pack", "suffix"), [(bz2.compress, "bz2"), (lzma.compress, "xz")])
+def test_other_packings_are_read_alike(pack: Callable[[bytes], bytes], suffix: str) -> None:
+    """Several one behind the other, as parallel packers write them, and a document that must be held."""
+    log = "".join(f"line {n} of the log\n" for n in range(20_000)).encode()
+    content = pack(log[:200_000]) + pack(log[200_000:])
+
+    told = texts(content, f"server.log.{suffix}")
+
+    assert "".join(text for text, _ in told) == log.decode()
+    assert (told[-1][1]["part"], told[-1][1]["line_last"]) == ("server.log", 20_000)
+    assert texts(pack(make.docx(make.paragraph("words"))), f"d.docx.{suffix}")[0][0] == "words\n\n"
+    goes_on_exactly(content, f"server.log.{suffix}")
+    arrives_in_any_pieces(content, f"server.log.{suffix}")
+
+
 def test_a_packed_file_has_its_reasons_too() -> None:
     """A bomb, a torn one, an archive in it, one in an archive."""
     log = DICE.randbytes(300_000).hex().encode()
@@ -347,9 +365,12 @@ def test_a_packed_file_has_its_reasons_too() -> None:
     rotten = bytearray(gzip.compress(log))
     rotten[-6] ^= 1
     assert "cannot be unpacked" in str(getattr(parts(bytes(rotten), "a.log.gz")[-1], "reason", ""))
-    tar = bytearray(1024)
-    tar[257:262] = b"ustar"
-    assert refused(gzip.compress(bytes(tar)), "a.tgz").code == "archive"
+    assert refused(bz2.compress(b"words " * 9_000_000), "words.bz2").code == "zip_bomb"
+    heavy = lzma.compress(b"words\n", preset=9)
+    assert refused(heavy, "a.txt.xz").reason.startswith("The file needs more than 40 MB of memory")
+    for pack, suffix in ((bz2.compress, "bz2"), (lzma.compress, "xz")):
+        assert "its end is missing" in str(getattr(parts(pack(log)[:-9], f"a.log.{suffix}")[-1], "reason", ""))
+        assert refused(pack(log)[:40] + bytes(99), f"a.log.{suffix}").code == "broken"
     assert refused(gzip.compress(make.zipped({"a": "b"})), "a.zip.gz").code == "nested"
     assert refused(make.zipped({"a.gz": gzip.compress(b"x")}), "a.zip").code == "nested"
     limits = Limits(hold_bytes=1000)
