@@ -325,8 +325,7 @@ class Drive:
         """The bytes of a file that has some. `check=False` leaves out hashing; `tail` is what the source of an earlier
         life said, to be compared where reading goes on. Raises `Skipped` where the owner forbids downloads; nothing
         is asked of Drive before the first byte is wanted."""
-        if not file.can_download:
-            raise Skipped(_SKIPPED["cannotDownloadFile"], code="cannotDownloadFile")
+        _may_be_had(file)
         download = Download(
             self._client,
             self._url(file, alt="media", supportsAllDrives="true"),
@@ -341,7 +340,8 @@ class Drive:
     def export(self, file: File, mime_types: Sequence[str], *, tail: str = "") -> DriveSource:
         """A native file in the first of these formats that can be read. Of each, Drive's plain export comes first;
         above 10 MB Drive prepares it for a while, and `TABS` is a Sheet row by row. An export is never read by Range.
-        Raises `ExportTooLarge` where no rung of this ladder holds."""
+        Raises `ExportTooLarge` where no rung of this ladder holds, `Skipped` where the owner forbids downloads."""
+        _may_be_had(file)
         ladder: list[Rung] = []
         for mime_type in mime_types:
             if mime_type == TABS:
@@ -603,6 +603,13 @@ def _service(endpoint: str) -> Any:
     # Each of these takes milliseconds to make and can be shared between threads: it only builds requests.
     names = ("about", "changes", "channels", "drives", "files", "operations")
     return SimpleNamespace(**{name: getattr(service, name)() for name in names})
+
+
+def _may_be_had(file: File) -> None:
+    # What restricts downloads by a policy of the organisation is in `canDownload` already, for this very person;
+    # `downloadRestrictions` says it of all readers.
+    if not file.can_download:
+        raise Skipped(_SKIPPED["cannotDownloadFile"], code="cannotDownloadFile")
 
 
 def _keys(file_id: str, resource_key: str | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from shared.domain.parts import Locator, Part, State, Text
@@ -59,8 +60,30 @@ def read_plain(source: Source, limits: Limits, after: State) -> Iterator[Part]:
 
 
 def read_markdown(source: Source, limits: Limits, after: State) -> Iterator[Part]:
-    """Markdown, by sections: a part never reaches across a heading, and knows the headings above it."""
-    return read_lines(source, limits, after, Sections(after))
+    """Markdown, by sections: a part never reaches across a heading, and knows the headings above it. Pictures that lie
+    in it as base64, as in a Google Doc's, are left out."""
+    return _without_pictures(read_lines(source, limits, after, Sections(after)), bool(after.get("picture")))
+
+
+_PICTURE = re.compile(r"data:image/[\w.+-]+;base64,([A-Za-z0-9+/=]*)")
+_PICTURE_GOES_ON = re.compile(r"[A-Za-z0-9+/=]*")
+
+
+def _without_pictures(parts: Iterator[Part], inside: bool) -> Iterator[Part]:
+    """A picture has no line end and is cut anywhere; `inside` says that a part begins in one."""
+    for part in parts:
+        assert isinstance(part, Text)
+        text = part.text
+        start = 0
+        if inside and (goes_on := _PICTURE_GOES_ON.match(text)):
+            start = goes_on.end()
+        inside = inside and start == len(text)
+        for picture in _PICTURE.finditer(text, start):
+            inside = picture.end() == len(text)
+        left = _PICTURE.sub("", text[start:])
+        after = {**part.after, "picture": True} if inside else part.after
+        if left:
+            yield part if left == text and not inside else replace(part, text=left, after=after)
 
 
 def read_lines(source: Source, _limits: Limits, after: State, cutter: Cutter) -> Iterator[Part]:

@@ -104,10 +104,24 @@ def test_a_file_of_unknown_size_can_be_read_at_any_place() -> None:
 def test_a_forbidden_download_is_not_even_asked_for() -> None:
     """Drive said so already; a request would only cost quota."""
     with Server(scripted(CONTENT)) as server:
-        with pytest.raises(Skipped) as raised:
-            drive_of(server).open(file_of(can_download=False))
-        assert raised.value.code == "cannotDownloadFile"
+        for ask in (
+            lambda drive: drive.open(file_of(can_download=False)),
+            lambda drive: drive.export(replace(NATIVE, can_download=False), ["text/markdown"]),
+        ):
+            with pytest.raises(Skipped) as raised:
+                ask(drive_of(server))
+            assert raised.value.code == "cannotDownloadFile"
         assert server.requests == []
+
+
+def test_harm_is_never_acknowledged() -> None:
+    """`acknowledgeAbuse` is for a person who has seen a warning."""
+    with Server(lambda request, line: line.refuse(403, "cannotDownloadAbusiveFile")) as server:
+        with pytest.raises(Skipped) as raised:
+            content_of(drive_of(server).open(file_of()))
+        assert raised.value.code == "cannotDownloadAbusiveFile"
+        (request,) = server.requests
+        assert "acknowledgeAbuse" not in request.target
 
 
 def test_resource_keys_travel_with_every_request() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from infra.local.outside import drive_at
+from shared.adapters import download as download_module
 from shared.adapters.download import Download
 from shared.adapters.lanes import LANES, PERIOD, Fetched, Gauge, Lanes
 from tests.bench.drive_server import id_of, serving
-from tests.contract.fake_http import CONTENT, WINDOW, Line, Request, Server, serve
+from tests.contract.fake_http import CONTENT, SHA, WINDOW, Line, Request, Server, serve
 from tests.contract.test_transport import client_of
 
 SLOW = 1.0  # bytes a second of the one stream: any lane pays
@@ -151,6 +153,68 @@ def test_a_part_of_a_lane_is_checked_like_any_other(fault: str) -> None:
         return
     assert bytes(buffer) == CONTENT[WINDOW : 2 * WINDOW]
     assert fetched == Fetched(WINDOW, 1 if fault == "none" else 2, WINDOW, refused=False)
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset", "503", "429", "200"])
+def test_order_and_checksum_hold_whatever_happens_in_the_lanes(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """Every range meets the fault once. The bytes are right and in order, in four buffers at most, and none comes
+    twice but what was cut."""
+    monkeypatch.setattr(download_module, "Gauge", Capped)
+    monkeypatch.setattr(download_module, "LARGE", WINDOW)
+    monkeypatch.setattr(download_module, "Lanes", partial(Lanes, segment=WINDOW))
+    met: set[int] = set()
+    ranged: list[int] = []
+
+    def respond(request: Request, line: Line) -> None:
+        first = request.range[0] if request.range else 0
+        if not request.range or request.range[1] is None:
+            serve(CONTENT, request, line)
+            return
+        ranged.append(first)
+        if first in met:
+            serve(CONTENT, request, line)
+            return
+        met.add(first)
+        if fault in ("503", "429"):
+            line.refuse(int(fault), "backendError" if fault == "503" else "rateLimitExceeded")
+        elif fault == "200":
+            line.answer(200, CONTENT)
+        else:
+            last = request.range[1] or 0
+            line.head(206, Content_Length=last - first + 1, Content_Range=f"bytes {first}-{last}/{len(CONTENT)}")
+            line.raw(CONTENT[first : first + WINDOW // 3])
+            line.drain()
+            line.reset() if fault == "reset" else line.hang_up()
+
+    buffers = set[int]()
+    fill = Download._fill
+
+    def filled(self: Download, buffer: memoryview, start: int) -> int:
+        buffers.add(id(buffer.obj))
+        return fill(self, buffer, start)
+
+    monkeypatch.setattr(Download, "_fill", filled)
+    with Server(respond) as server:
+        download = Download(client_of(server), f"{server.url}/f", size=len(CONTENT), checksum=SHA, lanes=True)
+        content = b"".join(bytes(window) for window in download.windows())
+
+    assert content == CONTENT
+    assert (download.integrity, bool(ranged)) == ("checksum", True)
+    assert len(buffers) <= LANES
+    if fault in ("cut", "reset"):
+        assert download.bytes_read == len(CONTENT)
+
+
+class Capped:
+    """A gauge that finds every line capped."""
+
+    rate, capped = SLOW, True
+
+    def received(self, count: int) -> None:
+        """Nothing to measure."""
+
+    def asked(self) -> None:
+        """Nothing to measure."""
 
 
 def test_a_large_file_behind_capped_connections_comes_by_several(tmp_path: Path) -> None:
