@@ -8,11 +8,15 @@ import re
 import resource
 import struct
 import zlib
+from itertools import pairwise
 from typing import Any
 
-_FEW = 16  # characters: fewer than this on a page that shows a picture are no text layer
+_FEW = 16  # characters: fewer than this on a page that is half a picture are no text layer ...
+_STAMP = 120  # ... and fewer than this are a stamp or a page number on one that is nothing but a picture
 _ANSWER = 256 * 1024  # characters of text in one answer
 _OBJECTS = 2000  # objects of a page that are looked at
+_LINES, _PIECES, _LETTERS = 12, 3000, 30_000  # of a page whose order is looked at
+_STRIPES = 200  # that a page is cut into to find its columns
 _DPI = 200
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
 
@@ -96,11 +100,11 @@ class Document:
         try:
             words = page.get_textpage()
             try:
-                text = _tidy(words.get_text_range())
+                text = _tidy(_in_order(words) or words.get_text_range())
             finally:
                 words.close()
-            count = len("".join(text[: _FEW * 8].split()))
-            return [text, "" if count >= _FEW else _shown(page, bare=count == 0)]
+            count = len("".join(text[: _STAMP * 8].split()))
+            return [text, "" if count >= _STAMP else _shown(page, count)]
         except pypdfium2.PdfiumError:
             return ["", "unreadable"]
         finally:
@@ -186,24 +190,141 @@ _BAD = re.compile("[\x00\ud800-\udfff]")
 _LIGATURES = {0xFB00 + n: text for n, text in enumerate(["ff", "fi", "fl", "ffi", "ffl", "st", "st"])}
 
 
-def _shown(page: Any, *, bare: bool) -> str:
-    """`picture` if the page shows what its few characters do not say: any drawing on a page without characters, a
-    picture over most of a page with a few."""
+def _shown(page: Any, count: int) -> str:
+    """`picture` if the page shows what its few characters do not say: any drawing on a page without characters,
+    pictures over half of a page with a few, over nearly all of one with some more."""
     import pypdfium2.raw as pdfium
 
     width, height = page.get_size()
-    for count, thing in enumerate(page.get_objects(max_depth=4)):
-        if count > _OBJECTS:
+    covered = within = 0.0
+    for number, thing in enumerate(page.get_objects(max_depth=4)):
+        if number > _OBJECTS:
             break
-        if thing.type == pdfium.FPDF_PAGEOBJ_IMAGE:
-            left, bottom, right, top = thing.get_bounds()
-            if bare or (right - left) * (top - bottom) > 0.5 * width * height:
-                return "picture"
-        elif bare and thing.type in (pdfium.FPDF_PAGEOBJ_PATH, pdfium.FPDF_PAGEOBJ_SHADING):
-            return "picture"
-        elif bare and thing.type == pdfium.FPDF_PAGEOBJ_TEXT:
-            return "picture"  # letters that stand for no characters
-    return ""
+        if thing.type == pdfium.FPDF_PAGEOBJ_FORM and not thing.level:
+            within = _area(thing)  # what is in it is measured by its own rule
+        if count and thing.type == pdfium.FPDF_PAGEOBJ_IMAGE:
+            covered += within if thing.level else _area(thing)
+            within = 0.0 if thing.level else within
+        elif not count and thing.type != pdfium.FPDF_PAGEOBJ_FORM:
+            return "picture"  # a text object, too: letters that stand for no characters
+    return "picture" if covered > (0.5 if count < _FEW else 0.8) * width * height else ""
+
+
+def _area(thing: Any) -> float:
+    left, bottom, right, top = thing.get_bounds()
+    return float((right - left) * (top - bottom))
+
+
+class Line:
+    """A piece of a line: its place on the page, and once that is looked at, its words."""
+
+    def __init__(self, left: float, bottom: float, right: float, top: float) -> None:
+        self.left, self.bottom, self.right, self.top = left, bottom, right, top
+        self.letters: list[str] = []
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    def over(self, other: Line) -> bool:
+        """Whether this stands higher, by more than what is raised within a line."""
+        return self.bottom + self.top > other.bottom + other.top + (other.top - other.bottom)
+
+    def joined(self, other: Line) -> bool:
+        """Take in what stands on the same line, right behind this."""
+        middle = (other.bottom + other.top) / 2
+        beside = self.bottom < middle < self.top and -1 < other.left - self.right < self.top - self.bottom
+        if beside:
+            self.right = other.right
+            self.bottom, self.top = min(self.bottom, other.bottom), max(self.top, other.top)
+        return beside
+
+
+def _in_order(words: Any) -> str:
+    """The text of a page whose program wrote its lines in another order than people read them: across its columns, or
+    from the bottom. Nothing for any other page, above all for one with a table: PDFium's order is right there."""
+    count = words.count_rects()
+    if not _LINES <= count <= _PIECES or words.count_chars() > _LETTERS:
+        return ""
+    lines = list[Line]()
+    for number in range(count):
+        piece = Line(*words.get_rect(number))
+        if not (lines and lines[-1].joined(piece)):
+            lines.append(piece)
+    columns = _columns(lines)
+    if not columns and sum(b.over(a) for a, b in pairwise(lines)) < len(lines) // 2:
+        return ""
+    return "\n".join("".join(line.letters) for line in _read(_lettered(words), columns))
+
+
+def _lettered(words: Any) -> list[Line]:
+    """The lines once more, letter by letter: two lines may overlap, so that a place does not say whose a letter is."""
+    import pypdfium2.raw as pdfium
+
+    lines, blank = list[Line](), False
+    for number in range(words.count_chars()):
+        letter = chr(min(pdfium.FPDFText_GetUnicode(words, number), 0x10FFFF))
+        if letter.isspace():
+            blank = True
+            continue
+        piece = Line(*words.get_charbox(number, loose=True))
+        if not (lines and lines[-1].joined(piece)):
+            lines.append(piece)
+            blank = False
+        lines[-1].letters += [" ", letter] if blank else [letter]
+        blank = False
+    return lines
+
+
+def _columns(lines: list[Line]) -> list[tuple[float, float]]:
+    """Left and right edges of columns of prose that the lines go to and fro between; none where there are none."""
+    first, last = min(x.left for x in lines), max(x.right for x in lines)
+    step = max(last - first, 1) / _STRIPES
+    over = [0] * (_STRIPES + 1)
+    for line in lines:
+        for stripe in range(int((line.left - first) / step), min(int((line.right - first) / step), _STRIPES) + 1):
+            over[stripe] += 1
+    columns = list[tuple[float, float]]()
+    begin = -1
+    for stripe, many in enumerate([*(many > max(1, len(lines) // 12) for many in over), False]):
+        if many and begin < 0:
+            begin = stripe
+        elif not many and begin >= 0:
+            columns.append((first + begin * step, first + stripe * step))
+            begin = -1
+    within = [[x for x in lines if a - step <= x.left and x.right <= b + step] for a, b in columns]
+    prose = all(
+        len(x) >= _LINES // 2 and b - a > (last - first) / 5 and _full(x)
+        for x, (a, b) in zip(within, columns, strict=True)
+    )
+    crossed = sum(b.left > a.right and b.top > a.bottom and b.bottom < a.top for a, b in pairwise(lines))
+    return columns if prose and crossed >= _LINES // 2 else []
+
+
+def _full(lines: list[Line]) -> bool:
+    """Whether most lines reach from edge to edge, as those of prose do and those of a table do not."""
+    widest = max(line.width for line in lines)
+    return sum(line.width > 0.75 * widest for line in lines) > 0.6 * len(lines)
+
+
+def _read(lines: list[Line], columns: list[tuple[float, float]]) -> list[Line]:
+    """From the top, column by column between those lines that lie across them."""
+    ordered, waiting = list[Line](), list[Line]()
+
+    def column(line: Line) -> int:
+        return next((n for n, (_, right) in enumerate(columns) if line.left < right), len(columns))
+
+    def across(line: Line) -> bool:
+        return sum(line.left < right and line.right > left for left, right in columns) > 1
+
+    for line in sorted(lines, key=lambda x: (-round(x.top), x.left)):
+        if across(line):
+            ordered += sorted(waiting, key=column)
+            waiting = []
+            ordered.append(line)
+        else:
+            waiting.append(line)
+    return ordered + sorted(waiting, key=column)
 
 
 def _png(bitmap: Any) -> bytes:

@@ -180,7 +180,28 @@ def pdf(pages: Sequence[str | bytes], encrypted: bool = False) -> bytes:
     if encrypted:
         objects.append(b"<</Filter/Standard/V 1/R 2/O<%s>/U<%s>/P -4>>" % (b"41" * 32, b"42" * 32))
         extra = b"/Encrypt %d 0 R/ID[<43><43>]" % len(objects)
-    return _document(objects, extra)
+    return document(objects, extra)
+
+
+def drawn_pdf(content: bytes, form: bytes = b"") -> bytes:
+    """A PDF of one page of 612 x 792 with this content; `/F` is its font, `/I` its picture, `/X` a form of a page's
+    size with this content."""
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources 5 0 R>>",
+        _stream(content),
+        b"<</Font<</F 6 0 R>>/XObject<</I 7 0 R/X 8 0 R>>>>",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
+        _stream(bytes(256), b"/Type/XObject/Subtype/Image/Width 16/Height 16/ColorSpace/DeviceGray/BitsPerComponent 8"),
+        _stream(form, b"/Type/XObject/Subtype/Form/BBox[0 0 612 792]/Resources<</XObject<</I 7 0 R>>>>"),
+    ]
+    return document(objects, b"")
+
+
+def words_at(*placed: tuple[float, float, str]) -> bytes:
+    """The content of a page: words, each at its place from the left and the bottom, in the order given."""
+    return b"".join(f"BT /F 9 Tf {x} {y} Td ({text}) Tj ET\n".encode() for x, y, text in placed)
 
 
 def _page_content(page: str | bytes) -> bytes:
@@ -200,7 +221,8 @@ def _stream(content: bytes, header: bytes = b"") -> bytes:
     return b"<<%s/Filter/FlateDecode/Length %d>>stream\n%s\nendstream" % (header, len(packed), packed)
 
 
-def _document(objects: Sequence[bytes], extra: bytes) -> bytes:
+def document(objects: Sequence[bytes], extra: bytes) -> bytes:
+    """A PDF of these objects, the first its catalog; `extra` goes into the trailer."""
     out = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
     offsets = []
     for number, content in enumerate(objects, 1):

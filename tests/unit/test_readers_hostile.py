@@ -205,7 +205,7 @@ def spinning() -> bytes:
         resources = b"/Resources<</XObject<</X %d 0 R>>>>" % (6 + n) if n < count - 1 else b""
         body = b"/X Do " * 9 if n < count - 1 else b"0 0 m 1 1 l S "
         objects.append(make._stream(body, b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]" + resources))
-    return make._document(objects, b"")
+    return make.document(objects, b"")
 
 
 def test_a_pdf_that_never_ends_is_stopped_and_the_next_one_is_read() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 
 from shared.domain.chunks import pack
 from shared.domain.errors import Skipped
 from shared.domain.parts import Image, Pages, Part, State, Text, Truncated
-from shared.readers import BytesSource, Limits, read
+from shared.readers import FORMATS, BytesSource, Limits, read
 from tests.unit import document_samples
 from tests.unit import reader_samples as make
+from tests.unit.reader_checks import arrives_in_any_pieces, goes_on_exactly
+from tests.unit.reader_fuzz import GOLDEN
 
 LIMITS = Limits()
+FILES = sorted(path for path in GOLDEN.iterdir() if path.name != "README.md")
 
 
 def prose(seed: int, count: int) -> str:
@@ -65,6 +69,8 @@ def samples() -> dict[str, bytes]:
         "line.log": b"x" * 30_000,
         "doc.md": headings.encode(),
         "table.csv": rows.encode(),
+        "sheet.gsheet-tabs": b'{"tab": "One"}\n'
+        + b"".join(b'[%d, "cell", "%s"]\n' % (n + 1, b"y" * (n % 90)) for n in range(600)),
         "wide.csv": ("a,b\n" + '1,"' + "y z\n" * 4000 + '"\n' + "2,3\n" * 9).encode(),
         "open.csv": ("a,b\n" * 900 + '1,"open\n' + "2,3\n" * 3000).encode(),
         "stray.tsv": b'disk\t5" wide\tx\n' * 900,
@@ -141,6 +147,20 @@ def test_chunks_go_on_exactly_behind_any_chunk(name: str) -> None:
     for chunk in chunks:
         rest = pack(iter(parts(name, chunk.after)), first_index=chunk.index + 1, chunk_bytes=20_000)
         assert list(rest) == chunks[chunk.index + 1 :]
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
+def test_files_of_other_programs_go_on_exactly_and_arrive_in_any_pieces(path: Path) -> None:
+    """What the world writes takes turns that our own samples do not."""
+    goes_on_exactly(path.read_bytes(), path.name)
+    arrives_in_any_pieces(path.read_bytes(), path.name)
+
+
+def test_every_format_that_is_read_goes_on_exactly() -> None:
+    """A reader that is not asked here would be found out by a file of two gigabytes."""
+    shown = {name.rpartition(".")[2] for name in [*SAMPLES, *(path.name for path in FILES)]}
+
+    assert [row.kind for row in FORMATS if row.read and not shown & set(row.extensions.split())] == []
 
 
 def test_a_chunk_marks_where_its_parts_begin() -> None:
