@@ -75,7 +75,7 @@ class Caretaker:
             for corpus in self._cursors.corpora(user_id):
                 try:
                     drive = self._access.drive(user_id)
-                    watching.keep_open(user_id, corpus, drive, drive.start_page_token(corpus))
+                    watching.keep_open(user_id, corpus, drive)
                 except DrivestreamError as error:
                     log.event("channel not renewed", "WARNING", user_id=user_id, corpus=corpus, code=error.code)
 

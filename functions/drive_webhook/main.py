@@ -39,7 +39,11 @@ def drive_webhook(request: flask.Request) -> flask.Response:
     if request.path != "/":
         raise BadRequest("There is nothing here.", status=404)
     config = settings()
-    channel = authentic(request, Channels(config))
+    channels = Channels(config)
+    channel = authentic(request, channels)
+    if not channel.resource_id:
+        # Whoever opened it may never learn of it: from here on it can be stopped.
+        channels.adopt(channel, request.headers["X-Goog-Resource-ID"])
     if request.headers.get("X-Goog-Resource-State") == "sync":
         return flask.Response(status=204)  # Drive says that the channel is open; nothing has changed
     notify(channel, config)

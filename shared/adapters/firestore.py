@@ -159,6 +159,7 @@ class Channel:
     token_hash: bytes
     resource_id: str  # empty until Drive has answered
     expires_at: datetime
+    recorded_at: datetime
     announced_at: datetime  # when the door last asked for a sync that has not begun yet
     now: datetime  # the server's clock when this was read
 
@@ -188,15 +189,16 @@ class Channels:
         with _translated():
             return [_channel(snapshot) for snapshot in query.stream()]
 
-    def expiring(self, before: datetime) -> list[Channel]:
-        """Channels that expire before a moment, of anybody."""
-        from google.cloud.firestore_v1.base_query import FieldFilter
-
-        query = client(self._settings).collection("channels").where(filter=FieldFilter("expires_at", "<", before))
-        with _translated():
-            return [_channel(snapshot) for snapshot in query.stream()]
-
-    def record(self, channel_id: str, user_id: str, corpus: str, token_hash: bytes, expires_at: datetime) -> None:
+    def record(
+        self,
+        channel_id: str,
+        user_id: str,
+        corpus: str,
+        token_hash: bytes,
+        expires_at: datetime,
+        *,
+        recorded_at: datetime,
+    ) -> None:
         """Write the channel down before Drive is asked for it: its first message may come before the answer."""
         connection = client(self._settings).collection("connections").document(user_id)
         reference = self._of(channel_id)
@@ -210,6 +212,7 @@ class Channels:
                 "token_hash": token_hash,
                 "resource_id": "",
                 "expires_at": expires_at,
+                "recorded_at": recorded_at,
                 "announced_at": _LONG_AGO,
             }
             transaction.create(reference, fields)
@@ -220,6 +223,18 @@ class Channels:
         """What Drive answered is what counts, its expiry above all."""
         with _translated():
             self._of(channel_id).update({"resource_id": resource_id, "expires_at": expires_at})
+
+    def adopt(self, channel: Channel, resource_id: str) -> None:
+        """Drive's message names the resource of a channel whose opening was not answered, or not yet."""
+        reference = self._of(channel.channel_id)
+        with _translated():
+            snapshot = reference.get(**_briefly())
+            if not snapshot.exists or snapshot.get("resource_id"):
+                return
+            unchanged = client(self._settings).write_option(last_update_time=snapshot.update_time)
+            # Who was faster knew the same from Drive's answer, or has forgotten the channel.
+            with suppress(_google().FailedPrecondition, _google().NotFound):
+                reference.update({"resource_id": resource_id}, option=unchanged, **_briefly())
 
     def forget(self, channel_id: str) -> None:
         """The channel is stopped or never came to be."""
@@ -467,6 +482,7 @@ def _channel(snapshot: DocumentSnapshot[Any]) -> Channel:
         token_hash=fields["token_hash"],
         resource_id=fields["resource_id"],
         expires_at=fields["expires_at"],
+        recorded_at=fields["recorded_at"],
         announced_at=fields["announced_at"],
         now=snapshot.read_time,
     )

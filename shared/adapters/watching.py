@@ -1,8 +1,12 @@
 """Notification channels of a corpus: recorded first, then opened, and the new one before the old one is stopped.
 
 Drive has no renewal: a new channel with a new id is opened well before the old one ends, and both announce for a
-moment. A channel that was recorded but never came to be expires by itself; one that Drive opened but that we failed
-to note is answered and ends within seven days.
+moment. Whatever breaks between two steps, there are never more than two of a corpus:
+
+    recorded   written down, not answered yet. Drive may have opened it all the same: then its first message, which
+               names its resource, makes it open at the door (`Channels.adopt`). One that stays silent is forgotten.
+    open       its resource is known, so it can be stopped. Believed until the expiry that Drive granted.
+    stopped    at Drive and here, once a newer one is open.
 """
 
 from __future__ import annotations
@@ -10,14 +14,16 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from shared import log
 from shared.adapters.drive import Drive
 from shared.adapters.firestore import Channel, Channels
 from shared.adapters.postgres import Database
 from shared.config import Settings
-from shared.domain.errors import Rejected, Unavailable
+from shared.domain.errors import Rejected
+
+_NEVER_CAME = timedelta(minutes=15)  # Drive's first message to a channel comes within seconds
 
 
 class Watching:
@@ -34,19 +40,44 @@ class Watching:
             if channel.announced_at > channel.now - timedelta(days=1):
                 self._channels.hear(channel.channel_id)
 
-    def keep_open(self, user_id: str, corpus: str, drive: Drive, page_token: str) -> bool:
-        """Make sure that a channel is open for longer than the renewal margin. False where no push can reach us."""
+    def keep_open(self, user_id: str, corpus: str, drive: Drive, page_token: str | None = None) -> bool:
+        """Make sure that a channel is open for longer than the renewal margin, and one only. False where no push can
+        reach us. The channel tells of changes after `page_token`, or from now on."""
         if not self._settings.webhook_url:
             return False
-        known = self._channels.of_corpus(user_id, corpus)
-        margin = timedelta(seconds=self._settings.channel_renewal_seconds)
-        if any(channel.resource_id and channel.expires_at > channel.now + margin for channel in known):
+        now = self._clock(user_id)
+        recorded: list[Channel] = []
+        opened: list[Channel] = []
+        for channel in self._channels.of_corpus(user_id, corpus):
+            if not channel.resource_id and channel.recorded_at < now - _NEVER_CAME:
+                self._channels.forget(channel.channel_id)
+            else:
+                (opened if channel.resource_id else recorded).append(channel)
+        if opened and opened[0].expires_at > now + self._margin(opened[0]):
+            for surplus in opened[1:]:  # whoever opened the first died before these were stopped
+                self.stop(surplus, drive)
             return True
-        if not self._open(user_id, corpus, drive, page_token):
+        if opened and opened[0].expires_at > now and recorded:
+            return True  # its first message, or the next look, says what became of the new one
+        for surplus in [*opened[1:], *recorded[1:]]:
+            self.stop(surplus, drive)
+        if not self._open(user_id, corpus, drive, page_token or drive.start_page_token(corpus), now):
             return False
-        for old in known:
+        for old in [*opened[:1], *recorded[:1]]:
             self.stop(old, drive)
         return True
+
+    def _margin(self, channel: Channel) -> timedelta:
+        """How long before its end a channel is replaced: by up to a quarter sooner, so that channels of people who
+        connected together do not end together for ever."""
+        share = UUID(channel.channel_id).int % 1000 / 4000
+        return timedelta(seconds=self._settings.channel_renewal_seconds * (1 + share))
+
+    def _clock(self, user_id: str) -> datetime:
+        row = self._database.run_transaction(user_id, lambda tx: tx.row("clock"))
+        assert row is not None
+        now: datetime = row["now"]
+        return now
 
     def stop(self, channel: Channel, drive: Drive) -> None:
         """End a channel at Drive and forget it. Only the person's own grant can stop it."""
@@ -55,10 +86,12 @@ class Watching:
         self._channels.forget(channel.channel_id)
         self._note(channel.user_id, channel.channel_id, channel.corpus, "stopped", None, None)
 
-    def _open(self, user_id: str, corpus: str, drive: Drive, page_token: str) -> bool:
+    def _open(self, user_id: str, corpus: str, drive: Drive, page_token: str, now: datetime) -> bool:
         channel_id, token = str(uuid4()), secrets.token_urlsafe(32)
-        expires = datetime.now(UTC) + timedelta(seconds=self._settings.channel_seconds)
-        self._channels.record(channel_id, user_id, corpus, hashlib.sha256(token.encode()).digest(), expires)
+        expires = now + timedelta(seconds=self._settings.channel_seconds)
+        token_hash = hashlib.sha256(token.encode()).digest()
+        self._channels.record(channel_id, user_id, corpus, token_hash, expires, recorded_at=now)
+        self._note(user_id, channel_id, corpus, "pending", None, expires)
         try:
             watch = drive.watch(
                 page_token, corpus, channel_id, token, self._settings.webhook_url, int(expires.timestamp() * 1000)
@@ -69,9 +102,7 @@ class Watching:
             self._note(user_id, channel_id, corpus, "unsupported", None, None)
             log.event("no notifications here", "WARNING", user_id=user_id, corpus=corpus, reason=str(refusal))
             return False
-        except Unavailable:
-            self._channels.forget(channel_id)
-            raise
+        # Where Drive does not answer it may have opened the channel all the same, so the record stays.
         granted = datetime.fromtimestamp(watch.expiration / 1000, UTC)
         self._channels.activate(channel_id, watch.resource_id, granted)
         self._note(user_id, channel_id, corpus, "active", watch.resource_id, granted)

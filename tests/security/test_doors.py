@@ -237,7 +237,8 @@ def channel(pipeline: Pipeline) -> Iterator[dict[str, str]]:
     """The headers of a good notification of an open channel."""
     channels = Channels(pipeline.settings)
     Connections(pipeline.settings).open(SOMEBODY)
-    channels.record("channel-of-ours", SOMEBODY, "my-drive", sha256("the token"), datetime.now(UTC) + timedelta(1))
+    now = datetime.now(UTC)
+    channels.record("channel-of-ours", SOMEBODY, "my-drive", sha256("the token"), now + timedelta(1), recorded_at=now)
     channels.activate("channel-of-ours", "resource-1", datetime.now(UTC) + timedelta(1))
     yield {
         "X-Goog-Channel-ID": "channel-of-ours",
