@@ -18,7 +18,9 @@ from shared.domain.errors import FileGone, LongWait, Skipped, Unavailable
 from shared.domain.files import File
 
 _SHEETS = "https://sheets.googleapis.com"
-_CELLS = 20_000  # asked for at once: some hundred kilobytes, as Google advises
+_CELLS = 20_000  # asked for at once to begin with
+_MOST_CELLS = 400_000
+_SMALL = 512 * 1024  # an answer that leaves room for more: Google advises 2 MB, and counts requests by the minute
 _ANSWER = 4 * 1024 * 1024  # parsed, it takes several times as much
 _TAB = "sheets.properties(title,sheetType,gridProperties(rowCount,columnCount))"
 _UNREADABLE = "This Sheet is too large to be exported by Drive"
@@ -69,20 +71,23 @@ class Tabs:
     def _lines(self) -> Iterator[bytes]:
         for title, rows, columns in self._tabs:
             yield _line({"tab": title})
-            at, count = 1, max(1, _CELLS // max(1, columns))
+            at, count, most = 1, max(1, _CELLS // max(1, columns)), _MOST_CELLS // max(1, columns)
             while at <= rows:
+                before = self.bytes_read
                 try:
                     values = self._rows(title, at, min(rows, at + count - 1))
                 except AnswerTooLarge as error:
                     if count == 1:
                         large = f"{_UNREADABLE}, and its row {at} to be asked for alone."
                         raise Skipped(large, code="row_too_long") from error
-                    count = max(1, count // 4)
+                    count = most = max(1, count // 4)
                     continue
                 for number, cells in enumerate(values, at):
                     if any(cells):
                         yield _line([number, *cells])
                 at += count
+                if self.bytes_read - before < _SMALL and 2 * count <= most:
+                    count *= 2
 
     def _rows(self, title: str, first: int, last: int) -> list[list[str]]:
         name = title.replace("'", "''")

@@ -468,6 +468,15 @@ def test_a_sheet_that_no_export_holds_is_read_tab_by_tab(largest: int) -> None:
         assert len(asked) <= (12 if largest > 3 else 800)
 
 
+def test_a_large_sheet_takes_few_requests() -> None:
+    """The Sheets API counts them by the minute: answers that prove small are asked for in larger pieces."""
+    rows = [[str(number)] for number in range(300_000)]
+    with Server(sheets_server({"A": rows}, columns=5)) as server:
+        content = content_of(drive_of(server).export(SHEET, [TABS]))
+        assert content.endswith(b'[300000,"299999"]\n')
+        assert len(server.requests) < 15
+
+
 def test_a_later_life_of_a_sheet_goes_on_behind_what_it_had() -> None:
     """The rows before are asked for again; what is delivered begins where the earlier life ended."""
     with Server(sheets_server({"A": ROWS})) as server:

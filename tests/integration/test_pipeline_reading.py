@@ -259,6 +259,21 @@ def test_a_sheet_that_no_export_holds_is_read_row_by_row(pipeline: Pipeline) -> 
     assert len(pipeline.audit(pieces)) > 1
 
 
+def test_a_later_life_stands_on_the_rung_of_the_one_before(pipeline: Pipeline) -> None:
+    """What was too large a moment ago may not be now; two formats in one text would be neither."""
+    rows = [["nail", str(number)] for number in range(60_000)]
+    sheet = json.dumps({"sheets": [{"name": "Nails", "rows": rows}]})
+    with pipeline.setting(ENTITIES="off"):
+        whole = pipeline.person({"Stock.gsheet": sheet})
+        pipeline.google.faults.fail("files.export", 403, "exportSizeLimitExceeded")
+        pipeline.google.faults.fail("files.download", 403, "exportSizeLimitExceeded")
+        with pipeline.setting(LIFE_SECONDS="0"):
+            pieces = pipeline.person({"Stock.gsheet": sheet})
+
+    assert len(pipeline.audit(pieces)) > 2
+    assert pipeline.text(pieces, "Stock") == pipeline.text(whole, "Stock")
+
+
 def test_a_sheet_that_cannot_be_had_at_all_says_what_would_help(pipeline: Pipeline) -> None:
     """No rung of the ladder holds."""
     pipeline.google.faults.fail("files.export", 403, "exportSizeLimitExceeded", times=None)
