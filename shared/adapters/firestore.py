@@ -482,7 +482,7 @@ def _channel(snapshot: DocumentSnapshot[Any]) -> Channel:
         token_hash=fields["token_hash"],
         resource_id=fields["resource_id"],
         expires_at=fields["expires_at"],
-        recorded_at=fields["recorded_at"],
+        recorded_at=fields.get("recorded_at", _LONG_AGO),
         announced_at=fields["announced_at"],
         now=snapshot.read_time,
     )
