@@ -113,34 +113,45 @@ def _exchange(
 
 
 def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object]) -> str:
+    """Who connected. Person and grant are kept together or not at all: nobody is connected without a token."""
     sub, email, name = (str(claims.get(claim) or "") for claim in ("sub", "email", "name"))
-    row = database().run_transaction(None, lambda tx: tx.row("connect_person", sub=sub, email=email, full_name=name))
-    if row is None or row["user_id"] is None:
-        raise BadRequest("Google did not say who you are. Please connect again.", code="no_subject")
-    user_id = str(row["user_id"])
 
-    def story(tx: Transaction) -> None:
+    def story(tx: Transaction) -> str:
+        # Several consents of one person queue up here, so that one of them is the first.
+        row = tx.row("connect_person", sub=sub, email=email, full_name=name)
+        if row is None or row["user_id"] is None:
+            raise BadRequest("Google did not say who you are. Please connect again.", code="no_subject")
+        user_id = str(row["user_id"])
+        tx.row("speak_for", user_id=user_id)
         hold(tx)
         known = tx.row("grant_of_person")
         if grant.refresh_token is not None:
-            sealed = seal().seal(user_id, grant.refresh_token)
-            tx.row("save_grant", sealed=sealed, scopes=list(grant.scopes))
-        elif known is None:
+            _save(tx, user_id, grant, grant.refresh_token)
+        elif known is None or known["status"] != "active":  # the one we have is dead, or there is none
             raise BadRequest(
                 "Google gave no lasting permission. Remove this app under myaccount.google.com/permissions, "
                 "then connect again.",
                 code="no_refresh_token",
             )
-        tx.row("reactivate_person")
-        tx.rows("resume_waiting")
         action = "connect" if known is None else "reconnect"
         tx.run("note_audit", action=action, file_id=None, revision=None, bytes=None, why="consent", outcome="ok")
         # While the person is held, so that an erasure that begins now closes what is opened here.
         Connections(config).open(user_id)
+        return user_id
 
-    database().run_transaction(user_id, story)
+    user_id = database().run_transaction(None, story)
     AccessTokens(config).forget(user_id)
     return user_id
+
+
+def _save(tx: Transaction, user_id: str, grant: oauth.Grant, refresh_token: str) -> None:
+    """The new grant in place of any old one; what waited for it goes on."""
+    tx.row("save_grant", sealed=seal().seal(user_id, refresh_token), scopes=list(grant.scopes))
+    tx.row("reactivate_person")
+    limit = grant.refresh_expires_in and tx.row("limit_grant", seconds=float(grant.refresh_expires_in))
+    if limit:
+        tx.run("warn_person", reason=oauth.limited(limit["refresh_expires_at"]))
+    tx.rows("resume_waiting")
 
 
 def _offer_signin(user_id: str, code: str) -> None:

@@ -133,13 +133,14 @@ class Access:
             raise refusal from lost
         try:
             return oauth.refresh(self._settings, self.client_secret(), refresh_token)
-        except ReconnectNeeded as refusal:
+        except ReconnectNeeded as refused:
             # A consent given a moment ago makes the old token invalid: look again before believing it.
             revision = row["revision"]
             if tried is None and self._revision(user_id) != revision:
                 return self._granted(user_id, tried=revision)
+            refusal = oauth.limit_reached() if row["limit_reached"] else refused
             self._note_refusal(user_id, revision, refusal)
-            raise
+            raise refusal from refused
 
     def _revision(self, user_id: str) -> int | None:
         row = self._database.run_transaction(user_id, lambda tx: tx.row("grant_of_person"))

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 from urllib.parse import urlencode
@@ -38,13 +39,15 @@ class OAuthMisconfigured(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What Google gave. `refresh_token` None means: keep the one you have. `expires_in` is in seconds."""
+    """What Google gave. `refresh_token` None means: keep the one you have. `expires_in` is in seconds, and so is
+    `refresh_expires_in`, which only a grant has that Google ends by itself, such as that of an app in testing."""
 
     access_token: str
     expires_in: int
     refresh_token: str | None
     scopes: frozenset[str]
     id_token: str | None
+    refresh_expires_in: int | None = None
 
     def __repr__(self) -> str:
         return f"Grant(expires_in={self.expires_in}, scopes={sorted(self.scopes)})"
@@ -91,6 +94,21 @@ def consent_refused(error: str) -> BadRequest:
     }
     code = error if error in sentences else "consent_refused"
     return BadRequest(sentences.get(error, "Google did not connect this account. Please try again."), code=code)
+
+
+def limited(ends: datetime) -> str:
+    """The warning for a grant that Google ends by itself."""
+    day = f"{ends.day} {ends:%B %Y, %H:%M} UTC"
+    return f"Google ends this connection on {day}, as it does while an app is in testing. Connect again before then."
+
+
+def limit_reached() -> ReconnectNeeded:
+    """The refusal of a grant whose time was limited from the beginning."""
+    return ReconnectNeeded(
+        "Google had limited this connection in time, as it does while an app is in testing, and the time is over. "
+        "Connect again to go on.",
+        code="grant_expired",
+    )
 
 
 def exchange_code(settings: Settings, client_secret: str, code: str, verifier: str) -> Grant:
@@ -229,8 +247,13 @@ def _classify(answer: Answer) -> Exception:
 _PASSING = frozenset({"internal_failure", "server_error", "temporarily_unavailable"})
 _AGAIN = "Google no longer accepts this connection. Please connect again."
 _ADMIN = "Your organisation does not allow this app. Ask its administrator, then connect again."
+# Google says the same word for all of these, so the sentence names what is likely.
+_LIKELY = (
+    "Google no longer accepts this connection. Usually it was removed in the Google account, lay unused for six "
+    "months, was pushed out by a hundred newer ones, or ended with a change of password. Please connect again."
+)
 _ENDED = {
-    "invalid_grant": _AGAIN,
+    "invalid_grant": _LIKELY,
     "invalid_token": _AGAIN,
     "access_denied": _AGAIN,
     "invalid_scope": _AGAIN,
@@ -269,4 +292,5 @@ def _grant(answer: Mapping[str, Any]) -> Grant:
         # RFC 6749 5.1: an answer without scopes grants what was asked for.
         scopes=frozenset(scope.split()) if isinstance(scope, str) else frozenset(SCOPES),
         id_token=answer.get("id_token") or None,
+        refresh_expires_in=int(answer.get("refresh_token_expires_in") or 0) or None,
     )

@@ -273,11 +273,14 @@ def test_revoking_ends_the_tokens_that_belong_together(serve: Callable[..., Goog
     server = serve()
     url = server.settings()["OAUTH_REVOKE_URL"]
     mine, other = server.grant("you@example.com"), server.grant("guest@example.com")
+    newer = server.grant("you@example.com")
 
     assert requests.post(url, data={"token": mine["access_token"]}, timeout=10).status_code == 200
     assert drive_status(server, mine["access_token"]) == 401
     with pytest.raises(exceptions.RefreshError):
         refresh(server, mine["refresh_token"])
+    with pytest.raises(exceptions.RefreshError):  # Google ends all that the account has granted to the app
+        refresh(server, newer["refresh_token"])
     again = requests.post(url, data={"token": mine["refresh_token"]}, timeout=10)
     assert (again.status_code, again.json()["error"]) == (400, "invalid_token")
     assert drive_status(server, other["access_token"]) == 200

@@ -130,6 +130,16 @@ def test_a_code_becomes_tokens() -> None:
         assert "at" not in repr(grant).replace("Grant", "")
 
 
+def test_a_grant_that_google_limits_says_how_long_it_lasts() -> None:
+    """Only such a grant says so; all others last until somebody ends them."""
+    for said, meant in ((604_799, 604_799), (None, None)):
+        answer = {"access_token": "at", "expires_in": 3599, "refresh_token_expires_in": said}
+        with Server(lambda r, line, answer=answer: line.json(answer)) as server:  # type: ignore[misc]
+            grant = oauth.refresh(settings_for(server.url), "s3cret", "rt")
+
+        assert grant.refresh_expires_in == meant
+
+
 def test_an_unticked_drive_is_seen() -> None:
     """A person may allow everything but Drive; a missing name is no reason to turn them away."""
     assert oauth.missing_scopes({"openid", "https://www.googleapis.com/auth/userinfo.email"}) == {oauth.DRIVE_READONLY}

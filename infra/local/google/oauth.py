@@ -93,6 +93,7 @@ class OAuth:
         self._url = url
         self._approve = approve
         self.access_seconds = access_seconds
+        self.refresh_seconds: float | None = None  # set for an app in testing, whose grants Google ends by itself
 
     def routes(self) -> list[Route]:
         """Where Google has them, under one host."""
@@ -302,6 +303,8 @@ class OAuth:
         answer = self._access(grant_id, client, email, scopes)
         if given:
             answer["refresh_token"] = refresh
+            if self.refresh_seconds is not None:
+                answer["refresh_token_expires_in"] = int(self.refresh_seconds)
         if "openid" in scopes.split():
             answer["id_token"] = self._id_token(client, email, scopes, said.get("nonce", ""), answer["access_token"])
         return answer
@@ -309,6 +312,8 @@ class OAuth:
     def _refreshed(self, form: Mapping[str, str]) -> dict[str, Any]:
         row = self._store.row("SELECT * FROM grants WHERE refresh = ?", _hash(form.get("refresh_token", "")))
         if row is None or self._layout().person(row["email"]) is None:
+            raise OAuthError("invalid_grant", "Token has been expired or revoked.")
+        if self.refresh_seconds is not None and row["created"] + self.refresh_seconds <= self._faults.now():
             raise OAuthError("invalid_grant", "Token has been expired or revoked.")
         answer = self._access(row["id"], row["client"], row["email"], row["scopes"])
         if "openid" in row["scopes"].split():
@@ -349,14 +354,14 @@ class OAuth:
         return self._access(None, SERVICE_ACCOUNT, SERVICE_ACCOUNT, str(claims.get("scope", "")))
 
     def _revoked(self, form: Mapping[str, str], _: Mapping[str, str]) -> dict[str, Any]:
-        """An access token takes its refresh token along, and the other way round."""
+        """Any token takes along all that its person has granted to this project, as at Google."""
         token = _hash(form.get("token", ""))
         row = self._store.row(
-            "SELECT id FROM grants WHERE refresh = ? UNION SELECT grant_id FROM access WHERE token = ?", token, token
+            "SELECT email FROM grants WHERE refresh = ? UNION SELECT email FROM access WHERE token = ?", token, token
         )
-        if row is None or row["id"] is None:
+        if row is None:
             raise OAuthError("invalid_token", "Token expired or revoked")
-        self._forget(row["id"])
+        self.revoke_person(row["email"])
         return {}
 
     def _forget(self, grant_id: str) -> None:

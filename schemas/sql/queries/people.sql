@@ -4,6 +4,10 @@
 -- Find or make the person behind a verified `sub`. A person who is being erased gets a new, empty id.
 SELECT connect_person(CAST(:sub AS text), CAST(:email AS text), CAST(:full_name AS text)) AS user_id;
 
+-- name: speak_for
+-- From here on this transaction is that of the person whom it has just found by a verified `sub`.
+SELECT set_config('app.user_id', CAST(:user_id AS text), true);
+
 -- name: hold_person
 -- Every writing transaction begins here: a person who is being erased can no longer be written for.
 SELECT status FROM users WHERE user_id = app_user_id() FOR SHARE;
@@ -18,14 +22,25 @@ INSERT INTO user_google_credentials AS c (user_id, refresh_token_sealed, scopes)
 VALUES (app_user_id(), :sealed, CAST(:scopes AS text[]))
 ON CONFLICT (user_id) DO UPDATE
 SET refresh_token_sealed = excluded.refresh_token_sealed, scopes = excluded.scopes, revision = c.revision + 1,
-    granted_at = app_now(), updated_at = app_now()
+    refresh_expires_at = NULL, granted_at = app_now(), updated_at = app_now()
 RETURNING revision;
+
+-- name: limit_grant
+-- Google ends this grant by itself, as it does for an app in testing.
+UPDATE user_google_credentials SET refresh_expires_at = app_now() + make_interval(secs => :seconds)
+WHERE user_id = app_user_id()
+RETURNING refresh_expires_at;
 
 -- name: reactivate_person
 -- After a new consent the person's paused work may go on.
 UPDATE users SET status = 'active', status_reason = NULL, updated_at = app_now()
 WHERE user_id = app_user_id() AND status <> 'erasing'
 RETURNING user_id;
+
+-- name: warn_person
+-- All is well, but there is something that an active person should know.
+UPDATE users SET status_reason = :reason, updated_at = app_now()
+WHERE user_id = app_user_id() AND status = 'active';
 
 -- name: resume_waiting
 -- What waited for a new consent need not wait any longer.
@@ -35,7 +50,8 @@ RETURNING file_id;
 
 -- name: grant_of_person
 -- The sealed grant, and whether the person wants us to use it.
-SELECT c.refresh_token_sealed, c.scopes, c.revision, u.status
+SELECT c.refresh_token_sealed, c.scopes, c.revision, u.status,
+    coalesce(c.refresh_expires_at <= app_now(), false) AS limit_reached
 FROM user_google_credentials c JOIN users u USING (user_id)
 WHERE c.user_id = app_user_id();
 
