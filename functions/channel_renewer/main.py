@@ -13,6 +13,7 @@ Every duty is a scan that may run twice, late or not at all without harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import cache
 
 import functions_framework
@@ -36,6 +37,7 @@ from shared.domain.names import DEAD_LETTERS, FILE_CHANGES, MY_DRIVE, SYNC_REQUE
 MOST = 500  # rows of one scan; what is left is found by the next tick
 RETRY_SECONDS = 3600.0
 GRACE_SECONDS = 60.0
+OPENING = timedelta(seconds=25)  # a channel that Drive has not told of by now was not opened
 _DEAD = "CloudPubSubDeadLetterSourceSubscription"
 
 
@@ -167,6 +169,7 @@ class Caretaker:
 
     def _erase(self, user_id: str) -> None:
         Connections(self._config).close(user_id)
+        self._note_leaving(user_id, "disconnect", "ok")
         away = self._revoke(user_id, Channels(self._config))
         with self._database.transaction(None) as tx:
             counted = tx.row("count_for_receipt", user_id=user_id) or {"files": 0, "passages": 0}
@@ -193,19 +196,34 @@ class Caretaker:
         try:
             refresh_token = self._access.refresh_token(row["refresh_token_sealed"], user_id)
             drive = self._access.drive_by(refresh_token)
+            opening = False
             for channel in channels.of_person(user_id):
                 if channel.resource_id:
                     drive.stop_channel(channel.channel_id, channel.resource_id)
+                opening |= not channel.resource_id and channel.recorded_at > channel.now - OPENING
+            if opening:  # Drive's answer, or its first message, says in a moment how it can be stopped
+                return Unavailable("A notification channel is being opened.", retry_after=5.0, code="channel_opening")
+            if row["connected_again"]:
+                self._note_leaving(user_id, "revoke", "left to the account's newer connection")
+                return None
             oauth.revoke(self._config, refresh_token)
+            self._note_leaving(user_id, "revoke", "ok")
         except (ReconnectNeeded, Rejected) as error:
             # A grant that Google no longer knows can stop nothing; its channels end by themselves within seven days.
             log.event("grant was dead already", code=error.code)
+            self._note_leaving(user_id, "revoke", "dead already")
         except oauth.OAuthMisconfigured as error:
             # An operator's fault must not keep a person's data; the person can remove the app at Google.
             log.failure("grant not revoked", error)
+            self._note_leaving(user_id, "revoke", "refused")
         except Unavailable as error:
             return error
         return None
+
+    def _note_leaving(self, user_id: str, action: str, outcome: str) -> None:
+        with self._database.transaction(None) as tx:
+            if tx.row("lock_leaving", user_id=user_id):
+                tx.run("note_leaving", user_id=user_id, action=action, outcome=outcome)
 
     def _active(self) -> list[str]:
         with self._database.transaction(None) as tx:

@@ -67,8 +67,24 @@ RETURNING job_id;
 SELECT user_id FROM users WHERE status = 'erasing' AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid));
 
 -- name: grant_to_revoke
--- The grant of a person who leaves, for the last use of it.
-SELECT refresh_token_sealed FROM user_google_credentials WHERE user_id = :user_id;
+-- The grant of a person who leaves, for the last use of it. Google revokes all that an account has granted to this
+-- app, so one that has connected again meanwhile keeps its grants.
+SELECT c.refresh_token_sealed, EXISTS (
+    SELECT FROM users again WHERE again.google_sub = u.google_sub AND again.status <> 'erasing') AS connected_again
+FROM user_google_credentials c JOIN users u USING (user_id)
+WHERE c.user_id = :user_id;
+
+-- name: lock_leaving
+-- One at a time writes down what became of a person who leaves.
+SELECT user_id FROM users WHERE user_id = :user_id AND status = 'erasing' FOR UPDATE;
+
+-- name: note_leaving
+-- Each step of a disconnect is in the audit log once, however often it was begun. The log goes with the person; what
+-- stays is the receipt.
+INSERT INTO gdrive_audit_log (user_id, action, why, outcome)
+SELECT u.user_id, :action, 'asked', :outcome FROM users u
+WHERE u.user_id = :user_id AND u.status = 'erasing'
+    AND NOT EXISTS (SELECT FROM gdrive_audit_log a WHERE a.user_id = u.user_id AND a.action = :action);
 
 -- name: erase_batch
 -- One batch of a person's jobs, with all that hangs on them; repeated until none is left.
