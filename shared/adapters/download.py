@@ -13,13 +13,14 @@ import re
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+from shared.adapters.buffers import buffer as new_buffer
 from shared.adapters.lanes import LARGE, Fetched, Gauge, Lanes
 from shared.adapters.transport import (
     BREAKS,
@@ -57,41 +58,56 @@ class _Body:
         plain = isinstance(raw, http.client.HTTPResponse) and not raw.chunked and raw.length is not None
         self._raw: Any = raw if plain and hasattr(getattr(raw, "fp", None), "readinto1") else None
         self.length: int | None = getattr(raw, "length", None) if plain else None
+        self._fault: Broken | None = None
         self.start = 0
         self.framed = plain or "chunked" in response.headers.get("transfer-encoding", "").lower()
         self.resume()
 
     def resume(self) -> None:
         """Start the clock of the minimum rate again: the time that the consumer took is not the server's."""
-        self._since, self._received = time.monotonic(), 0
+        self._since, self._count = time.monotonic(), 0
 
     def into(self, view: memoryview) -> int:
-        """Receive at least one byte; 0 at the end of the body. Raises `Broken` when it is cut or only drips."""
+        """Fill the view, less only at the end of the body or before a break; 0 at the end. Raises `Broken` when the
+        body is cut or only drips: at the next call, where some bytes came before it."""
+        if self._fault is not None:
+            raise self._fault
+        filled = 0
         try:
-            count = self._receive(view)
+            for count in self._received(view):
+                filled += count
+                self._count += count
+                seconds = time.monotonic() - self._since
+                if seconds >= self._span:
+                    if self._count < self._rate * seconds:
+                        self._fault = Broken("Drive sends almost nothing.", code="too_slow")
+                        break
+                    self.resume()
         except BREAKS as error:
-            raise broken(error) from error
-        self._received += count
-        seconds = time.monotonic() - self._since
-        if seconds >= self._span:
-            if self._received < self._rate * seconds:
-                raise Broken("Drive sends almost nothing.", code="too_slow")
-            self.resume()
-        return count
+            self._fault = broken(error)
+            self._fault.__cause__ = error
+        if self._fault is not None and not filled:
+            raise self._fault
+        return filled
 
-    def _receive(self, view: memoryview) -> int:
+    def _received(self, view: memoryview) -> Iterator[int]:
+        """Receive until the view is full or the body ends: how many bytes each time."""
         raw = self._raw
         if raw is None:
-            piece = self._response.read1(min(len(view), RECEIVE), decode_content=False)
-            view[: len(piece)] = piece
-            return len(piece)
-        if raw.length == 0:
-            return 0
-        count: int = raw.fp.readinto1(view[: raw.length])
-        if count == 0:
-            raise http.client.IncompleteRead(b"", raw.length)
-        raw.length -= count
-        return count
+            while len(view) and (piece := self._response.read1(min(len(view), RECEIVE), decode_content=False)):
+                view[: len(piece)] = piece
+                view = view[len(piece) :]
+                yield len(piece)
+            return
+        view = view[: raw.length]
+        receive = raw.fp.readinto1
+        while len(view):
+            count = receive(view)
+            if count == 0:
+                raise http.client.IncompleteRead(b"", raw.length)
+            raw.length -= count
+            view = view[count:]
+            yield count
 
     def close(self) -> None:
         """Give back a connection that is at the end of its answer; close any other."""
@@ -180,7 +196,7 @@ class Download:
         `Skipped` above the limit.
         """
         window_bytes = self._client.settings.window_bytes
-        buffer = memoryview(bytearray(window_bytes if self.size is None else min(window_bytes, self.size)))
+        buffer = new_buffer(window_bytes if self.size is None else min(window_bytes, self.size))
         seen = _Seen(tail, start, window_bytes)
         position = seen.begin
         whole = self._hash() if position == 0 else None

@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+from shared.adapters.buffers import buffer as new_buffer
+
 MIB = 1024 * 1024
 SEGMENT = 8 * MIB  # one request: long enough that its latency does not count for much
 LANES = 4
@@ -81,8 +83,8 @@ class Lanes:
         self._next = position
         self._lanes, self._best = 2, rate
         self._settled = False
-        self._free: list[bytearray] = []
-        self._ahead: deque[tuple[bytearray, int, Future[Fetched]]] = deque()
+        self._free: list[memoryview] = []
+        self._ahead: deque[tuple[memoryview, int, Future[Fetched]]] = deque()
 
     def windows(self, window_bytes: int) -> Generator[memoryview, None, None]:
         """Windows in order, each valid until the next one is asked for."""
@@ -94,7 +96,7 @@ class Lanes:
                 fetched = future.result()
                 self.requests += fetched.requests
                 self.bytes_read += fetched.bytes_read
-                segment = memoryview(buffer)[: fetched.filled]
+                segment = buffer[: fetched.filled]
                 for at in range(0, len(segment), window_bytes):
                     window = segment[at : at + window_bytes]
                     self.position += len(window)
@@ -109,8 +111,8 @@ class Lanes:
     def _send_ahead(self, pool: ThreadPoolExecutor) -> bool:
         """Ask for as many parts as there are lanes. False when there is nothing left to wait for."""
         while len(self._ahead) < self._lanes and self._next < self._size:
-            buffer = self._free.pop() if self._free else bytearray(min(self._segment, self._size))
-            part = memoryview(buffer)[: self._size - self._next]
+            buffer = self._free.pop() if self._free else new_buffer(min(self._segment, self._size))
+            part = buffer[: self._size - self._next]
             self._ahead.append((buffer, len(part), pool.submit(self._fetch, part, self._next)))
             self._next += len(part)
         return bool(self._ahead)

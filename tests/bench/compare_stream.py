@@ -105,6 +105,7 @@ def content(path: Path, megabytes: int) -> None:
 def repetition(server: Running, file: str) -> dict[str, Run]:
     """Each program once."""
     runs = {}
+    server.prepare(file)
     for consumer in ("noop", "sha"):
         wanted = ("--drive", server.url, "--file", file, "--consumer", consumer)
         runs[f"usual {consumer}"] = program("tests.bench.plain", "stream", *wanted)
