@@ -20,7 +20,7 @@ import functions_framework
 from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared import log
-from shared.adapters.access import Access
+from shared.adapters.access import Access, pause_if_refused
 from shared.adapters.drive import Change, Drive, PageTokenRejected
 from shared.adapters.firestore import Cursor, Cursors
 from shared.adapters.hold import hold
@@ -69,6 +69,8 @@ class Lister:
             # Word that was left meanwhile has the same answer.
             while not self._cursors.release(cursor, more=isinstance(wait, LongWait)):
                 continue
+            if isinstance(wait, ReconnectNeeded):
+                pause_if_refused(self._database, self._user_id, wait)
             log.event("paused", "WARNING", code=wait.code, reason=wait.reason, user_id=self._user_id)
         except (Unavailable, Rejected):
             self._cursors.release(cursor, more=True)

@@ -25,6 +25,34 @@ _EARLY = timedelta(minutes=4)  # a token is renewed this long before Google stop
 _REFRESH_SECONDS = 20.0
 
 
+# Refusals of Drive that a fresh token does not cure: only the person, or their administrator, can.
+_BY_DRIVE = frozenset({"domainPolicy", "insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"})
+
+
+def pause_if_refused(database: Database, user_id: str, refusal: ReconnectNeeded) -> None:
+    """Believe Drive when it says that this person's grant does not do: work stops until they connect again."""
+    if refusal.code not in _BY_DRIVE:
+        return
+
+    def story(tx: Transaction) -> None:
+        if tx.row("note_refused_by_drive", reason=refusal.reason):
+            _audit(tx, "refused", refusal)
+
+    database.run_transaction(user_id, story)
+
+
+def _audit(tx: Transaction, action: str, refusal: ReconnectNeeded) -> None:
+    tx.run(
+        "note_audit",
+        action=action,
+        file_id=None,
+        revision=None,
+        bytes=None,
+        why=refusal.code,
+        outcome=refusal.reason,
+    )
+
+
 class Access:
     """Drives of people, for one function. Safe to share between threads."""
 
@@ -149,15 +177,7 @@ class Access:
     def _note_refusal(self, user_id: str, revision: int, refusal: ReconnectNeeded) -> None:
         def story(tx: Transaction) -> None:
             if tx.row("note_reconnect_needed", reason=refusal.reason, revision=revision):
-                tx.run(
-                    "note_audit",
-                    action="refresh_failed",
-                    file_id=None,
-                    revision=None,
-                    bytes=None,
-                    why=refusal.code,
-                    outcome=refusal.reason,
-                )
+                _audit(tx, "refresh_failed", refusal)
 
         self._database.run_transaction(user_id, story)
 

@@ -149,6 +149,32 @@ def test_a_refused_grant_names_what_is_likely(pipeline: Pipeline) -> None:
         assert cause in reason
 
 
+def test_an_organisation_that_blocks_the_app_pauses_the_person_in_its_own_words(pipeline: Pipeline) -> None:
+    """Google still gives tokens, and Drive refuses each: connecting again helps only after the administrator."""
+    person = pipeline.person({"a.md": "One.\n"})
+    pipeline.google.faults.fail("changes.list", 403, "domainPolicy", times=None)
+    pipeline.sync(person)
+    at_first = person_row(pipeline, person)
+    pipeline.sql(
+        f"UPDATE user_google_credentials SET granted_at = now() - interval '1 day' WHERE user_id = '{person.user_id}'"
+    )
+
+    pipeline.sync(person)
+    pipeline.sync(person)
+    paused = person_row(pipeline, person)
+    pipeline.heal()
+    person.put("a.md", "Two.\n")
+    pipeline.connect(person)
+    pipeline.settle()
+
+    assert at_first == ("active", None)  # a worker may have asked with the token before this grant
+    assert paused is not None
+    assert paused[0] == "reconnect_needed"
+    assert "organisation" in str(paused[1])
+    assert [action for action, _ in audited(pipeline, person.user_id)] == ["connect", "refused", "reconnect"]
+    assert pipeline.text(person, "a.md") == "Two."
+
+
 def forced(pipeline: Pipeline, person: Person) -> ReconnectNeeded:
     """Have a new access token asked for, which Google refuses."""
     AccessTokens(pipeline.settings).forget(person.user_id)

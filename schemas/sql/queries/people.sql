@@ -62,6 +62,15 @@ WHERE user_id = app_user_id() AND status = 'active'
     AND EXISTS (SELECT FROM user_google_credentials c WHERE c.user_id = app_user_id() AND c.revision = :revision)
 RETURNING user_id;
 
+-- name: note_refused_by_drive
+-- Drive itself does not take this person's grant, such as an organisation's policy: pause. A grant of less than a minute
+-- may have been refused for its predecessor's token, which a worker keeps that long.
+UPDATE users SET status = 'reconnect_needed', status_reason = :reason, updated_at = app_now()
+WHERE user_id = app_user_id() AND status = 'active'
+    AND EXISTS (SELECT FROM user_google_credentials c
+        WHERE c.user_id = app_user_id() AND c.granted_at < app_now() - interval '1 minute')
+RETURNING user_id;
+
 -- name: offer_signin
 -- A one-time code that hands the browser from the consent door to the dashboard.
 INSERT INTO signin_codes (code_hash, user_id, expires_at)
