@@ -76,7 +76,7 @@ def test_it_does_not_matter_where_a_page_is_cut(pieces: list[str], cuts: list[in
 @pytest.mark.parametrize("long", [-3, -2, -1, 0, 1, 2, 3])
 def test_a_tag_as_long_as_the_bound_is_the_same_tag_in_any_pieces(long: int) -> None:
     """At the bound itself, one character more or less must not decide differently."""
-    page = f'one<p title="{"x" * (markup._LONGEST - len("p title=") - 2 + long - 4)} > z">two'
+    page = f'one<p title="{"x" * (markup._LONGEST - len("p title=") - 2 + long - 4)} > z">two<b>three'
 
     assert told(Page, [page]) == told(Page, [page[at : at + 1000] for at in range(0, len(page), 1000)])
 

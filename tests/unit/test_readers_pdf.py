@@ -89,12 +89,13 @@ LETTER = [(50.0, 700 - 14.0 * n, "a line of a letter that has a picture behind i
         (WHOLE + make.words_at(STAMP), b"", True),
         (STRIPS + make.words_at(STAMP), b"", True),
         (b"/X Do\n" + make.words_at(STAMP), WHOLE, True),
+        (b"q 10 0 0 10 0 0 cm /X Do Q\n" + make.words_at(STAMP), b"q 61.2 0 0 79.2 0 0 cm /I Do Q\n", True),
         (STRIPS + make.words_at((50, 20, "17")), b"", True),
         (CORNER + make.words_at(STAMP), b"", False),
         (WHOLE + make.words_at(*LETTER), b"", False),
         (b"/X Do\n" + make.words_at(STAMP), CORNER.replace(b"200 0 0 200", b"20 0 0 20"), False),
     ],
-    ids=["stamp", "strips", "in a form", "number", "logo", "background", "small in a form"],
+    ids=["stamp", "strips", "in a form", "in a larger form", "number", "logo", "background", "small in a form"],
 )
 def test_a_scan_with_a_stamp_is_a_scan(content: bytes, form: bytes, pages: bool) -> None:
     """A scanner's own line on each page must not keep what is on the page from being recognised."""

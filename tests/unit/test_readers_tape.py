@@ -43,7 +43,10 @@ def tar(files: dict[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
             header = tarfile.TarInfo("link to it")
             header.type, header.linkname = kind, "x/" * 99 + "plan.md"
+            header.size = 700  # of what it leads to, as some programs say
             archive.addfile(header)
+        last = tarfile.TarInfo("last")
+        archive.addfile(last)
     return out.getvalue()
 
 

@@ -345,7 +345,7 @@ def test_a_packed_text_is_read_as_what_it_is() -> None:
 def test_other_packings_are_read_alike(pack: Callable[[bytes], bytes], suffix: str) -> None:
     """Several one behind the other, as parallel packers write them, and a document that must be held."""
     log = "".join(f"line {n} of the log\n" for n in range(20_000)).encode()
-    content = pack(log[:200_000]) + pack(log[200_000:])
+    content = pack(log[:400_000]) + pack(log[400_000:])
 
     told = texts(content, f"server.log.{suffix}")
 
