@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import time
 
 import flask
 import functions_framework
@@ -80,7 +79,7 @@ def notify(channel: Channel, config: Settings) -> None:
                 user_id=channel.user_id,
                 corpus=channel.corpus,
                 reason=SyncRequested.Reason.NOTIFIED,
-                announced_ms=int(time.time() * 1000),
+                announced_ms=int(channel.now.timestamp() * 1000),
             ),
         )
         outbox.confirm()

@@ -126,6 +126,7 @@ class OAuthStates:
 
     def begin(self, state_hash: str, fields: Mapping[str, Any]) -> None:
         """Remember a consent. The state itself is never stored, only its hash."""
+        # For the collection of garbage only: whether it is too old, the server's clock decides.
         expires = datetime.now(UTC) + timedelta(seconds=self._settings.state_seconds)
         with _translated():
             self._of(state_hash).create({**fields, "expires_at": expires}, **_briefly())
@@ -143,7 +144,8 @@ class OAuthStates:
             except (_google().FailedPrecondition, _google().NotFound):
                 return None  # of several at once, one is the first
         fields: dict[str, Any] = snapshot.to_dict() or {}
-        return fields if fields["expires_at"] > snapshot.read_time else None
+        ends = snapshot.create_time + timedelta(seconds=self._settings.state_seconds)
+        return fields if ends > snapshot.read_time else None
 
     def _of(self, state_hash: str) -> DocumentReference:
         return client(self._settings).collection("oauth_states").document(state_hash)
