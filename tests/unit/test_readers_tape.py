@@ -78,6 +78,7 @@ def test_an_archive_is_read_file_by_file(form: int) -> None:
     assert said["song.mp3"] == "song.mp3: An audio file: it holds sound, no text.\n"
     assert said["older.zip"] == said["older.tar"].replace("tar", "zip")
     assert "is not opened" in said["older.zip"]
+    assert said["last"] == "last: The file is empty.\n"
     assert said["end.log"] == "end.log\n\nthe end"
     assert not {"link to it", "pipe", "notes"} & set(said)
     assert [part.locator.page_first for part in parts(tar(FILES, form), "a.tar") if not isinstance(part, Text)] == [2]
