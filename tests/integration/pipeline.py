@@ -167,7 +167,12 @@ class Pipeline:
         )
         firestore_terms = described["firestore"]
         self.firestore = self._run(
-            FirestoreServer(data / "firestore", indexes=firestore_terms["indexes"], ttl=firestore_terms["ttl"])
+            FirestoreServer(
+                data / "firestore",
+                indexes=firestore_terms["indexes"],
+                ttl=firestore_terms["ttl"],
+                clock=self.google.faults.now,
+            )
         )
         self.pubsub = self._run(
             PubSubServer(
