@@ -26,6 +26,7 @@ LIMITS = Limits(
     step_seconds=10.0,
     child_memory_bytes=384 << 20,
 )
+SLOW = 5.0  # seconds: worth a second look
 WALL = 30.0  # seconds for one input of at most a few hundred kilobytes
 GROWTH = 64 * 1024  # KiB of this process over all inputs of one reader
 
@@ -48,6 +49,7 @@ def samples() -> dict[str, list[tuple[str, bytes]]]:
         **document_samples.samples(),
         "a.pdf": make.pdf(["Some words on a page", make.SCAN, make.DRAWING, "more words"]),
         "a.ipynb": make.notebook(("print(1)", "1")),
+        "a.gsheet-tabs": b'{"tab": "One"}\n' + b"".join(b'[%d, "cell", "\xc3\xbc"]\n' % n for n in range(1, 60)),
     }
     files = [(path.name, path.read_bytes()) for path in sorted(GOLDEN.iterdir()) if path.suffix != ".md"]
     files += [(name, content) for name, content in own.items() if len(content) < 60_000]
@@ -113,22 +115,32 @@ def inside(content: bytes, how: str, seed: int) -> bytes:
 
 def ends_well(name: str, content: bytes, figures: Figures) -> None:
     """Read it. Any exception but `Skipped` is a bug, and so is a part without a state."""
-    began = time.monotonic()
+    end, took = _ended(name, content)
+    if took > SLOW:  # what is slow is slow again; a machine that stood still for others is not
+        took = min(took, _ended(name, content)[1])
     figures.inputs += 1
-    truncated = False
+    figures.slowest = max(figures.slowest, took)
+    if isinstance(end, Skipped):
+        figures.skipped += 1
+        figures.reasons[end.code] = figures.reasons.get(end.code, 0) + 1
+    else:
+        figures.truncated += end
+        figures.read += not end
+    assert took < WALL, f"{name}: {took:.1f} s"
+
+
+def _ended(name: str, content: bytes) -> tuple[Skipped | bool, float]:
+    """The reason, or whether the file was truncated; and the seconds it took."""
+    began = time.monotonic()
+    end: Skipped | bool = False
     try:
         for part in read(BytesSource(content, name), LIMITS):
             assert part.after
-            truncated = isinstance(part, Truncated)
-        figures.truncated += truncated
-        figures.read += not truncated
+            end = isinstance(part, Truncated)
     except Skipped as why:
         assert why.reason.endswith(".")  # noqa: PT017 - either end is right
-        figures.skipped += 1
-        figures.reasons[why.code] = figures.reasons.get(why.code, 0) + 1
-    took = time.monotonic() - began
-    figures.slowest = max(figures.slowest, took)
-    assert took < WALL, f"{name}: {took:.1f} s"
+        end = why
+    return end, time.monotonic() - began
 
 
 def high_water() -> int:
