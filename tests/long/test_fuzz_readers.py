@@ -32,7 +32,8 @@ no honest program writes, inside their zip entries too, and plain noise under it
 
 Each input must end in parts, in a beginning with the reason of its end, or in a reason: any other exception fails the
 run. So does an input that takes more than {WALL:g} seconds, twice (a step of a child process may take
-{LIMITS.child_seconds:g} here), and a growth of the reading process of more than {GROWTH // 1024} MiB over all inputs of a reader.
+{LIMITS.child_seconds:g} here), and a growth of the reading process of more than {GROWTH // 1024} MiB over all inputs of
+a reader.
 
 | reader | inputs | read | truncated | skipped | slowest, s | growth, MiB |
 | --- | --- | --- | --- | --- | --- | --- |
