@@ -45,6 +45,9 @@ class World(Pipeline):
         self.figures: Counter[str] = Counter()
         self.spent: Counter[str] = Counter()
         self.without_channel = 0.0
+        self._known: set[tuple[str, str]] = (
+            set()
+        )  # who was a member of what at the last rest, and so must be announced to
         self._paused: dict[str, int] = {}  # e-mail address → the day of the new consent
         super().__init__()
 
@@ -97,7 +100,11 @@ class World(Pipeline):
             begin, end = self.now(), self.now() + seconds
             for person in self._connected():
                 logs: list[Log] = [("user", person.email)]
-                logs += [("drive", drive) for drive in self.model.drives_of(person.email)]
+                logs += [
+                    ("drive", drive)
+                    for drive in self.model.drives_of(person.email)
+                    if (person.email, drive) in self._known
+                ]
                 for log in logs:
                     until = max((c.expires for c in self.model.live(person.email, log)), default=begin)
                     self.without_channel += max(0.0, end - max(until, begin))
@@ -234,6 +241,7 @@ class World(Pipeline):
                 self._fail(when, person, expected - there, there - expected)
         again = {what: times for what, times in self.model.downloads.items() if times > 1}
         assert not again, f"seed {self.plan.seed}, {when}: content was read more than once: {again}"
+        self._known = {(email, drive) for drive, members in self.model.members.items() for email in members}
         self.figures["rests compared"] += 1
         self.spent["compare"] += int((time.monotonic() - begun) * 1e6)
 
