@@ -11,7 +11,8 @@ from shared.domain.errors import DrivestreamError
 # Each is a module with `measure(arguments)`, loaded only when it is asked for: what one needs must not slow another.
 BENCHMARKS = {
     "cold": "what loading each function costs",
-    "memory": "what streaming takes, whatever the size: [--megabytes N...]",
+    "memory": "what streaming and reading take, whatever the size: [--scale] [--megabytes N...] [--only NAME...]",
+    "lives": "a file read in one life of the function and in several: [--scale] [--only NAME...]",
     "stream": "one file of an outside Drive: --drive URL --token T --file ID --consumer sha|noop",
     "compare-stream": "streaming against MediaIoBaseDownload and curl: [--places near far capped] [--repetitions N]",
     "compare-load": "a thousand small files against the usual way: [--files N] [--repetitions N]",

@@ -1,6 +1,8 @@
-"""What streaming adds to a process over what it has imported, for files of 10 MB, 1 GB and 5 GB.
+"""What streaming adds to a process over what it has imported, and reading to the streamer's whole process tree.
 
-Each is streamed by a process of its own, with its SHA-256 checked. The files are sparse: only their length is real.
+Streams of 10 MB, 1 GB and 5 GB: each by a process of its own, with its SHA-256 checked. The files are sparse: only
+their length is real. Then a file of every kind of reading by the real function; see `tree_memory`. With `--scale` both
+are small, but large enough for a leak to show.
 """
 
 from __future__ import annotations
@@ -18,15 +20,30 @@ from tests.bench.drive_server import ROOT, id_of, serving
 
 MEGABYTE = 1000**2
 SIZES = (10, 1000, 5000)
+SCALED = (10, 300)
 
 
 def measure(arguments: list[str]) -> dict[str, object]:
     """MiB over imports for every size, and the whole process."""
+    from tests.bench import tree_memory  # not for the process that streams: what it imports is not its streaming's
+
     parser = argparse.ArgumentParser(prog="./dev bench memory", description=__doc__)
-    parser.add_argument("--megabytes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--megabytes", type=int, nargs="*", help="sizes of the plain streams; none leaves them out")
+    parser.add_argument("--scale", action="store_true", help="small files")
+    names = [case.name for case in tree_memory.CASES]
+    parser.add_argument("--only", nargs="*", metavar="NAME", choices=names, help=f"of {', '.join(names)}")
     chosen = parser.parse_args(arguments)
+    sizes = list(SCALED if chosen.scale else SIZES) if chosen.megabytes is None else chosen.megabytes
+    wanted = names if chosen.only is None else chosen.only
+    streams = stream_sizes(sizes) if sizes else {}
+    cases = [case for case in tree_memory.CASES if case.name in wanted]
+    return {**streams, "tree": tree_memory.measure_all(cases, scaled=chosen.scale) if cases else {}}
+
+
+def stream_sizes(megabytes: list[int]) -> dict[str, object]:
+    """MiB over imports for plain streams of these sizes, and how much they differ."""
     with tempfile.TemporaryDirectory(prefix="drivestream-bench-") as place:
-        grown = stream_all(Path(place), chosen.megabytes)
+        grown = stream_all(Path(place), megabytes)
     over = [one["mib_over_imports"] for one in grown.values()]
     return {**grown, "difference_mib": round(max(over) - min(over), 2)}
 

@@ -39,6 +39,11 @@ def program(module: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, timeout=300)
 
 
+def patiently(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """A benchmark that may take an hour."""
+    return subprocess.run([sys.executable, "-m", "tests.bench", *arguments], cwd=ROOT, capture_output=True)
+
+
 def last_line(run: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
     assert run.returncode == 0, run.stderr.decode()
     result: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])

@@ -1,11 +1,10 @@
-"""A file that is longer than a function's life is read by several, and nobody can tell afterwards."""
+"""A file that is longer than a function's life is read by several, wherever each ends; `test_lives` has real ones."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,26 +116,3 @@ def test_passages_are_the_same_however_many_lives_read_them(
     assert once.lives == 1
     assert often.lives >= 3
     assert often.result == once.result
-
-
-@pytest.mark.long
-def test_a_file_of_hundreds_of_megabytes_is_read_by_lives_of_seconds(tmp_path: Path, drive: Drive) -> None:
-    """The deadline is the clock's, as in a function, only shorter."""
-    make(tmp_path / "long.txt", 200 * MEGABYTE)
-    file = drive.file(id_of("long.txt"))
-
-    began = time.monotonic()
-    once = read_on(drive, file, lambda _: False)
-    life = (time.monotonic() - began) / 4
-    clock = time.monotonic()
-
-    def time_is_up(number: int) -> bool:
-        nonlocal clock
-        if number == 1:
-            clock = time.monotonic()
-        return time.monotonic() - clock > life
-
-    several = read_on(drive, file, time_is_up)
-
-    assert several.lives >= 3
-    assert several.result == once.result
