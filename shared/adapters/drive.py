@@ -12,17 +12,31 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from shared.adapters import batch
 from shared.adapters.download import Download, RangeFile
 from shared.adapters.tabs import Tabs
-from shared.adapters.transport import Client, ExportTooLarge, Headers, RateLimited, Refused, Token, pool, retry_after
+from shared.adapters.transport import (
+    Answer,
+    Broken,
+    Client,
+    ExportTooLarge,
+    Headers,
+    Patience,
+    RateLimited,
+    Refused,
+    Token,
+    pool,
+    retry_after,
+)
 from shared.config import Settings
 from shared.domain.errors import FileGone, LongWait, ReconnectNeeded, Rejected, Skipped, Unavailable
-from shared.domain.files import FIELDS, TABS, File
+from shared.domain.files import FIELDS, TABS, File, moment
 
 T = TypeVar("T")
 
@@ -75,6 +89,7 @@ class Change:
     file: File | None
     drive_id: str | None
     kind: str
+    time: datetime | None = None  # when it changed last
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +208,7 @@ class Drive:
         self._settings = settings
         self._client = Client(settings, token, classify, trusted=_TRUSTED)
         self._http = _Http(self._client)
+        self._batches = True  # until the server says that it knows none
 
     def prepare(self) -> None:
         """Make what the first request needs, without asking anything: for those who measure requests."""
@@ -214,6 +230,75 @@ class Drive:
             # A file that was made a moment ago may not be everywhere yet.
             time.sleep(self._settings.retry_base_seconds)
         return _parsed(File.from_drive, self._call(request))
+
+    def files(self, wanted: Mapping[str, str | None]) -> dict[str, File | None]:
+        """Many files as they are now, by id, with the resource key that opens each: in batches of 100, or one by one
+        where the server knows no batches. None: Drive does not show it at a first look. What Drive refuses to
+        describe is left out. A part of a batch that was too much, or failed, is asked again, and no other."""
+        found: dict[str, File | None] = {}
+        names = list(wanted)
+        for at in range(0, len(names), batch.MOST):
+            some = {name: wanted[name] for name in names[at : at + batch.MOST]}
+            found |= self._batch(some) if self._batches else self._one_by_one(some)
+        return found
+
+    def _batch(self, wanted: Mapping[str, str | None]) -> dict[str, File | None]:
+        found: dict[str, File | None] = {}
+        left = list(wanted)
+        patience = Patience(self._settings.retry_base_seconds)
+        while left:
+            answers = self._ask_batch([_described_by(name, wanted[name]) for name in left], patience)
+            if answers is None:
+                self._batches = False
+                return found | self._one_by_one({name: wanted[name] for name in left})
+            again: list[str] = []
+            trouble: Unavailable = Broken("Drive left out a part of a batch.")
+            for place, name in enumerate(left):
+                try:
+                    found[name] = _part_of(answers.get(place))
+                except LongWait:
+                    raise
+                except ReconnectNeeded:  # asked alone, it is asked with a fresh token before it is believed
+                    found |= self._one_by_one({name: wanted[name]})
+                except Unavailable as error:
+                    again.append(name)
+                    trouble = error
+                except (Skipped, Refused):
+                    continue
+            if len(again) < len(left):
+                patience.progress()
+            if again:
+                patience.wait(trouble)
+            left = again
+        return found
+
+    def _ask_batch(self, calls: Sequence[batch.Inner], patience: Patience) -> dict[int, Answer] | None:
+        """What came of each call, None where this server knows no batches. It only reads, so that it may be sent
+        again."""
+        kind, body = batch.encode(calls)
+        url = f"{self._settings.drive_endpoint}/batch/drive/v3"
+        while True:
+            try:
+                return batch.decode(self._client.call("POST", url, headers={"Content-Type": kind}, body=body))
+            except Unavailable as trouble:
+                patience.wait(trouble)
+            except (FileGone, ValueError):
+                return None
+            except Refused as error:
+                if error.status in (400, 405, 501):
+                    return None
+                raise
+
+    def _one_by_one(self, wanted: Mapping[str, str | None]) -> dict[str, File | None]:
+        found: dict[str, File | None] = {}
+        for name, key in wanted.items():
+            try:
+                found[name] = self.file(name, key)
+            except FileGone:
+                found[name] = None
+            except (Skipped, Refused):
+                continue
+        return found
 
     def list_files(
         self,
@@ -616,6 +701,23 @@ def _keys(file_id: str, resource_key: str | None) -> dict[str, str]:
     return {"X-Goog-Drive-Resource-Keys": f"{file_id}/{resource_key}"} if resource_key else {}
 
 
+def _described_by(file_id: str, resource_key: str | None) -> batch.Inner:
+    asked = urlencode({"supportsAllDrives": "true", "fields": FIELDS})
+    return batch.Inner(f"/drive/v3/files/{quote(file_id, safe='')}?{asked}", _keys(file_id, resource_key))
+
+
+def _part_of(answer: Answer | None) -> File | None:
+    """What one part of a batch says of its file, None where Drive does not show it. Raises what `classify` says."""
+    if answer is None:
+        raise Broken("Drive left out a part of a batch.")
+    if answer.status >= 300:
+        error = classify(answer.status, answer.body, answer.headers)
+        if isinstance(error, FileGone):
+            return None
+        raise error
+    return _parsed(lambda body: File.from_drive(json.loads(body)), answer.body)
+
+
 def _drive_of(corpus: str) -> dict[str, str]:
     return {} if corpus == MY_DRIVE else {"driveId": corpus}
 
@@ -660,7 +762,7 @@ def _change(answer: Mapping[str, Any]) -> Change:
     kind = answer.get("changeType") or ("file" if file_id else "drive")
     if (file_id if kind == "file" else drive_id) is None:
         raise ValueError("A change of nothing")
-    return Change(file_id, answer.get("removed") is True, file, drive_id, kind)
+    return Change(file_id, answer.get("removed") is True, file, drive_id, kind, moment(answer.get("time")))
 
 
 def _finished(operation: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -118,8 +118,8 @@ class File:
             sha256=_digest(answer.get("sha256Checksum")),
             head_revision_id=answer.get("headRevisionId"),
             version=_number(answer.get("version")) or 0,
-            created_time=_time(answer.get("createdTime")),
-            modified_time=_time(answer.get("modifiedTime")),
+            created_time=moment(answer.get("createdTime")),
+            modified_time=moment(answer.get("modifiedTime")),
             trashed=answer.get("trashed") is True,
             explicitly_trashed=answer.get("explicitlyTrashed") is True,
             parents=tuple(answer.get("parents") or ()),
@@ -239,7 +239,8 @@ def _digest(value: Any) -> str | None:
     return value.lower() if isinstance(value, str) and value else None
 
 
-def _time(value: Any) -> datetime | None:
+def moment(value: Any) -> datetime | None:
+    """A time as Drive writes it, None for what is none."""
     if not isinstance(value, str):
         return None
     try:
