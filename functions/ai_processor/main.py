@@ -88,13 +88,13 @@ class Understanding:
         if not passages:
             return Understood(pages=pages)
         had = known([passage.hash for passage in passages])
-        fresh = [number for number, passage in enumerate(passages) if passage.hash not in had]
-        embedded = self._embedder.embed([passages[number].text for number in fresh])
+        # Equal passages of one chunk, such as the same footer on every page, are paid for once too.
+        fresh = {passage.hash: passage.text for passage in passages if passage.hash not in had}
+        embedded = self._embedder.embed(list(fresh.values()))
         if embedded.reasons:  # found by their words alone
             log.event("not_embedded", "WARNING", passages=len(embedded.reasons))
-        vectors: list[Sequence[float] | None] = [None] * len(passages)
-        for number, vector in zip(fresh, embedded.vectors, strict=True):
-            vectors[number] = vector
+        vector_of = dict(zip(fresh, embedded.vectors, strict=True))
+        vectors = [vector_of.get(passage.hash) for passage in passages]
         found: Sequence[Sequence[Entity]] = ()
         model_tokens = 0
         if self._finder.wants(f"{chunk.job_id}/{chunk.index}"):

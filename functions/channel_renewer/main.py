@@ -34,6 +34,7 @@ from shared.consume import Delivery, consumes_deliveries, parse
 from shared.domain.errors import BadRequest, DrivestreamError, ReconnectNeeded, Rejected, Unavailable
 from shared.domain.names import DEAD_LETTERS, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, receipt_id
 
+PURGED = 50  # jobs of one transaction
 MOST = 500  # rows of one scan; what is left is found by the next tick
 RETRY_SECONDS = 3600.0
 GRACE_SECONDS = 60.0
@@ -115,11 +116,11 @@ class Caretaker:
 
     def purge(self) -> None:
         """Remove what nobody can see any more, job by job."""
-        while True:
-            with self._database.transaction(None) as tx:
-                gone = tx.rows("purge_jobs", most=50, grace_seconds=GRACE_SECONDS)
-            if len(gone) < 50:
-                return
+        for statement in ("purge_jobs", "purge_skipped"):
+            gone = PURGED
+            while gone == PURGED:
+                with self._database.transaction(None) as tx:
+                    gone = len(tx.rows(statement, most=PURGED, grace_seconds=GRACE_SECONDS))
 
     def erase(self, user_id: str | None) -> None:
         """Forget everybody who asked for it. Begun again at any step, it ends the same. Raises `Unavailable` at the end

@@ -90,6 +90,18 @@ def test_equal_passages_of_two_files_have_one_vector(vertex: VertexServer, under
     assert vertex.texts == 2
 
 
+def test_equal_passages_of_one_chunk_are_paid_for_once(vertex: VertexServer, understanding: Understanding) -> None:
+    """The same terms on every page of a contract are the same words: one vector serves them all."""
+    terms = "# Terms\n\n" + "The goods remain ours until they are paid for. " * 40
+    text = "\n\n".join([terms] * 5)
+
+    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known)
+
+    different = {passage.hash for passage in understood.passages}
+    assert vertex.texts == len(different) < len(understood.passages)
+    assert all(vector is not None for vector in understood.vectors)
+
+
 def test_a_window_of_too_many_pages_says_so(documentai: DocumentAiServer, understanding: Understanding) -> None:
     """The first fifteen pages alone would be a lie, and trying again for ever would bill for ever."""
     chunk = FileChunk(kind=FileChunk.PAGES, payload=text_pdf(["x"] * 16))

@@ -62,6 +62,23 @@ DELETE FROM gdrive_jobs WHERE job_id IN (
     LIMIT :most FOR UPDATE SKIP LOCKED)
 RETURNING job_id;
 
+-- name: purge_skipped
+-- A file that was skipped half way shows nothing of what was understood before. Its job stays, so that nobody reads it
+-- again for nothing; its passages do not.
+WITH ended AS (
+    SELECT j.job_id FROM gdrive_jobs j
+    WHERE j.state = 'skipped' AND j.finished_chunks > 0
+        AND j.updated_at < app_now() - make_interval(secs => CAST(:grace_seconds AS double precision))
+        AND EXISTS (SELECT FROM memories m WHERE m.job_id = j.job_id)
+    LIMIT :most FOR UPDATE SKIP LOCKED
+),
+forgotten AS (
+    DELETE FROM gdrive_chunks c USING ended WHERE c.job_id = ended.job_id
+)
+UPDATE gdrive_jobs j SET finished_chunks = 0, checkpoint = NULL
+FROM ended WHERE j.job_id = ended.job_id
+RETURNING j.job_id;
+
 -- name: people_to_erase
 -- Who asked to be forgotten.
 SELECT user_id FROM users WHERE status = 'erasing' AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid));

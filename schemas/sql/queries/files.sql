@@ -105,7 +105,8 @@ RETURNING f.state, f.wanted_job, f.current_job;
 
 -- name: mark_file
 -- A state with its reason, for a file that needs no job (a folder, a shortcut, a form) or cannot have one yet. Unless
--- it waits, work in progress on it ends, so that no late chunk brings it back.
+-- it waits, work in progress on it ends, so that no late chunk brings it back. What is skipped wants no job either: the
+-- passages of what it held before are purged.
 WITH mine AS (
     SELECT user_id, file_id FROM gdrive_files
     WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket FOR UPDATE
@@ -118,7 +119,8 @@ ended AS (
 )
 UPDATE gdrive_files f SET state = CAST(:state AS text), reason_code = :code, reason = :reason, state_at = app_now(),
     next_try = app_now() + make_interval(secs => CAST(:retry_after AS double precision)),
-    current_job = CASE WHEN CAST(:state AS text) = 'skipped' THEN NULL ELSE f.current_job END
+    current_job = CASE WHEN CAST(:state AS text) = 'skipped' THEN NULL ELSE f.current_job END,
+    wanted_job = CASE WHEN CAST(:state AS text) = 'skipped' THEN NULL ELSE f.wanted_job END
 FROM mine
 WHERE f.user_id = mine.user_id AND f.file_id = mine.file_id
 RETURNING f.file_id;
