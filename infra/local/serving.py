@@ -31,8 +31,15 @@ class HttpServer:
         listener.bind(("127.0.0.1", self._wanted))
         listener.listen(512)
         self.port = listener.getsockname()[1]
+        # No log_config: the one it brings lets a server that starts just then say so, before log_level forbids it.
         config = uvicorn.Config(
-            self._app, http="h11", log_level="error", access_log=False, lifespan="off", timeout_keep_alive=75
+            self._app,
+            http="h11",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=75,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(

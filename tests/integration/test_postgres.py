@@ -360,6 +360,14 @@ def test_a_statement_that_takes_too_long_is_ended_once(notes: TestDatabase) -> N
     assert len(runs) == 1
 
 
+def _comes_in(database: Database) -> bool:
+    """Is there a connection free? One that was closed a moment ago may still count."""
+    try:
+        return bodies(database, ADA) == []
+    except Unavailable:
+        return False
+
+
 def test_a_full_database_means_later(notes: TestDatabase) -> None:
     """Too many connections is a reason to come back, not a crash."""
     notes.admin(f"ALTER DATABASE {notes.name} CONNECTION LIMIT 1")
@@ -371,7 +379,7 @@ def test_a_full_database_means_later(notes: TestDatabase) -> None:
     assert refused.value.code == "database_full"
     assert refused.value.retry_after
     one.close()
-    _until(lambda: notes.admin(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{notes.name}'") == [[1]])
+    _until(lambda: _comes_in(other))
     assert bodies(other, ADA) == []
 
 

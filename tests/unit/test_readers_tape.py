@@ -124,7 +124,7 @@ def test_an_archive_has_its_reasons_too() -> None:
     rotten = bytearray(content)
     rotten[content.index(b"b.txt") + 1] ^= 1
     assert "header in it cannot be read" in str(getattr(parts(bytes(rotten), "a.tar")[-1], "reason", ""))
-    assert refused(tar({"a.zip": make.zipped({"x": "y"})}), "a.tar").code == "nested"
+    assert "An archive within another file" in refused(tar({"a.zip": make.zipped({"x": "y"})}), "a.tar").reason
 
 
 def test_holes_are_not_taken_for_text() -> None:
