@@ -20,6 +20,7 @@ import functions_framework
 
 from schemas.messages.file_changed_pb2 import FileChanged
 from shared import log
+from shared.adapters import heap
 from shared.adapters.access import Access
 from shared.adapters.chunks import file_chunk
 from shared.adapters.drive import Drive, DriveSource
@@ -54,6 +55,7 @@ _REASON = FileChanged.Reason
 @consumes(FileChanged, verify=verify_push_token)
 def file_streamer(changed: FileChanged) -> None:
     """Stream one announced change."""
+    heap.bound()
     log.bind(user_id=changed.user_id, file_id=changed.file_id)
     stream(changed, settings(), database(), access().drive(changed.user_id))
 

@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,7 @@ _SOMEBODY = "somebody@example.com"
 _FOR_EVER = "1000000"
 _MOMENT = 0.5
 _PATIENCE = 60.0
+_LIVES = 1000  # more than any file here needs; a life that does not get on would hand over for ever
 
 
 class Surroundings:
@@ -218,14 +218,15 @@ class Streamer:
         """Read a file to its end, by as many lives as that takes, and say what became of it."""
         file_id = self._around.drive.put(file)
         changed = FileChanged(user_id=self._around.user_id, file_id=file_id, reason=FileChanged.Reason.CHANGED)
-        for lives in count(1):
+        job: dict[str, Any] = {}
+        for lives in range(1, _LIVES + 1):
             self._around.push(self._function.port, changed)
             job = self._around.job(file_id)
             if job.get("state") != "streaming":
                 self._around.drive.remove(file_id)
                 return {**job, "lives": lives}
             changed = self._around.handed_over()
-        raise AssertionError("a life ends, or another one begins")
+        raise RuntimeError(f"{file.name} was not read by {_LIVES} lives: {job}")
 
 
 @contextmanager
