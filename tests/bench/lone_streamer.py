@@ -187,10 +187,15 @@ class Surroundings:
         with requests.Session() as session:
             session.trust_env = False
             headers = {"Authorization": f"Bearer {self._google.sign(claims)}"}
-            answer = session.post(f"http://127.0.0.1:{port}/", json=body, headers=headers)
+            try:
+                answer = session.post(f"http://127.0.0.1:{port}/", json=body, headers=headers)
+            except requests.ConnectionError as gone:
+                raise RuntimeError(f"The streamer has ended: {self._last_words()}") from gone
         if answer.status_code != 204:
-            log = (self._place / "file_streamer.log").read_text().splitlines()
-            raise RuntimeError(f"The streamer answered {answer.status_code}: {log[-1] if log else 'without a word'}")
+            raise RuntimeError(f"The streamer answered {answer.status_code}: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        return "\n".join((self._place / "file_streamer.log").read_text().splitlines()[-20:])
 
     def handed_over(self) -> FileChanged:
         """What the streamer has said to itself: the message that its next life begins with."""

@@ -160,7 +160,7 @@ def archive(size: int) -> Content:
     content = Content()
     with zipfile.ZipFile(content, "w") as whole:  # type: ignore[call-overload]
         _stored(whole, "letters/all.txt", text(size // 2))
-        packed, block = min(size // 5, 100 * MEGABYTE), _prose(size // 20)
+        packed, block = min(size // 20, 100 * MEGABYTE), _prose(size // 5)
         while content.size < size // 2 + packed:
             whole.writestr(f"letters/{content.size}.txt", block, zipfile.ZIP_DEFLATED, 1)
         _stored(whole, "Accounts.xlsx", workbook(min(size // 10, 24 * MEGABYTE)))

@@ -51,8 +51,8 @@ class Case:
 
 
 CASES = (
-    Case("text.txt", 20_000, 100, made_files.text, "checksum"),
-    Case("workbook.xlsx", 300, 20, made_files.workbook, "length+revision"),
+    Case("text.txt", 20_000, 80, made_files.text, "checksum"),
+    Case("workbook.xlsx", 300, 19, made_files.workbook, "length+revision"),
     Case("archive.zip", 5_000, 70, made_files.archive, "length+revision"),
     Case("export", 64, 64, made_files.markdown, "length+revision", DOCUMENT),
     Case("long-export", 64, 64, made_files.markdown, "length+revision", DOCUMENT, too_large_to_export=True),
