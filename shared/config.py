@@ -70,6 +70,7 @@ class Settings:
     http_timeout_seconds: float = 60.0
     retry_base_seconds: float = 1.0
     sweep_seconds: float = 900.0
+    metadata_seconds: float = 300.0  # how long a file's name and place are believed without asking Drive again
     # Bounds, in bytes unless said otherwise.
     window_bytes: int = 2 * 1024 * 1024
     hold_bytes: int = 16 * 1024 * 1024  # a container up to this size is read into memory by one GET

@@ -8,31 +8,35 @@ counts from when the listing is exhausted.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import functions_framework
 
+from functions.change_lister.noting import Noting
 from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared import log
 from shared.adapters.access import Access, pause_if_refused
 from shared.adapters.drive import Change, Drive, PageTokenRejected
 from shared.adapters.firestore import Cursor, Cursors
-from shared.adapters.hold import hold
 from shared.adapters.oauth import verify_push_token
-from shared.adapters.postgres import Database, Transaction
+from shared.adapters.postgres import Database
 from shared.adapters.pubsub import Outbox
 from shared.adapters.watching import Watching
 from shared.config import Settings, settings
 from shared.consume import consumes
 from shared.domain.errors import FileGone, LongWait, ReconnectNeeded, Rejected, Unavailable
-from shared.domain.files import File
 from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS
+
+RESTARTS = 2  # of a listing whose place Drive forgot, in one life
+RELISTS = 2  # of a listing for which Drive did not look everywhere
+EXPLORED = 50  # pages of folders that were just shared, for each page of changes
+_EXHAUSTED = "(exhausted)"  # in place of a listing's next page: every page was noted
 
 
 @functions_framework.http
@@ -55,11 +59,14 @@ class Lister:
         self._cursors = Cursors(config)
         self._outbox = Outbox(config)
         self._watching = Watching(config, database)
+        self._noting = Noting(config, database, drive, self._user_id, self._corpus, requested.announced_ms)
+        self._restarts = 0
         self._ends = time.monotonic() + config.life_seconds
 
     def run(self) -> None:
         """Take the lease, read to the end or to the end of this life, and give the lease back."""
-        cursor = self._cursors.acquire(self._user_id, self._corpus)
+        census = self._requested.reason == SyncRequested.Reason.CENSUS
+        cursor = self._cursors.acquire(self._user_id, self._corpus, census=census)
         if cursor is None:
             return log.event("left word", user_id=self._user_id, corpus=self._corpus)
         try:
@@ -80,17 +87,15 @@ class Lister:
     def _read(self, cursor: Cursor) -> None:
         self._watching.hear(self._user_id, self._corpus)
         try:
-            # A census lists everything again; a listing that was begun is ended before the change log is read.
-            census = self._requested.reason == SyncRequested.Reason.CENSUS
-            listed = bool(cursor.token) and not cursor.start_token and not census
-            token = cursor.token if listed else self._list(cursor)
+            token = self._listed(cursor)
             if token is None:
                 return self._hand_over(cursor)
             if self._requested.reason != SyncRequested.Reason.NOTIFIED:
                 self._look_around(token)
             while True:
+                done = self._noting.sort_if_due(self._ends)
                 token, at_end = self._drain(cursor, token)
-                if at_end and self._cursors.release(cursor):
+                if done and at_end and self._cursors.release(cursor):
                     return None
                 if time.monotonic() > self._ends:
                     return self._hand_over(cursor)
@@ -103,36 +108,67 @@ class Lister:
                 raise
             return self._leave(cursor)
 
+    def _listed(self, cursor: Cursor) -> str | None:
+        """Where the change log is to be read from, after a listing where one is needed. None when the life ended."""
+        if cursor.token and not cursor.start_token:
+            if not cursor.census:
+                return cursor.token
+            # What the log tells is no finding of a census.
+            _, at_end = self._drain(cursor, cursor.token)
+            if not at_end:
+                return None
+        # A listing that was begun is ended before the change log is read.
+        return self._list(cursor)
+
     # Listing ----------------------------------------------------------------------------------------------------------
 
     def _list(self, cursor: Cursor) -> str | None:
-        """List everything there is, newest first. The change token to go on from, or None when the life ended first."""
-        start, page_token, since = cursor.start_token, cursor.list_token, cursor.listing_since
-        if not start:
-            start = self._drive.start_page_token(self._corpus)
-            page_token, since = "", self._database_clock()
-            self._cursors.save(cursor, start_token=start, list_token="", listing_since=since)
+        """List everything there is, newest first. The change token to go on from, or None when the life ended first.
+        A corpus that was listed before is compared with what we have: a census."""
+        start, since, census = cursor.start_token, cursor.listing_since, bool(cursor.token)
+        if not start or since is None:
+            start, since = self._drive.start_page_token(self._corpus), self._database_clock()
+            cursor = replace(cursor, list_token="", incomplete=False, relists=0)
+            if census:
+                self._noting.begin_census(since)
+            self._cursors.save(cursor, start_token=start, listing_since=since, census=False, **_place(cursor))
             self._look_around(start)
-        while True:
-            page = self._drive.list_files(page_token or None, corpus=self._corpus)
-            self._announce(page.files, FILE_BACKFILL, FileChanged.Reason.LISTED)
-            page_token = page.next_page_token or ""
-            if not page_token:
-                break
-            self._cursors.save(cursor, list_token=page_token)
+        elif not self._noting.sort_if_due(self._ends):
+            return None
+        while cursor.list_token != _EXHAUSTED:
+            cursor = self._list_page(cursor, compare=census)
+            self._cursors.save(cursor, **_place(cursor))
             if time.monotonic() > self._ends:
                 return None
-        if since is not None and not page.incomplete:
-            self._announce_removed(self._unseen_since(since), FileChanged.Reason.LISTED)
+        if cursor.incomplete:
+            log.event("listing incomplete", "WARNING", user_id=self._user_id, corpus=self._corpus)
+            if not census:  # nothing was there to compare with; that something lacks is to be seen all the same
+                self._noting.begin_census(since)
+        elif not self._noting.settle_unseen(since, self._ends, compare=census):
+            return None
+        self._noting.sort_all()
+        self._noting.finish_census(incomplete=cursor.incomplete)
         self._cursors.save(cursor, token=start, start_token="", list_token="")
         return start
 
-    def _unseen_since(self, since: datetime) -> list[str]:
-        drive_id = None if self._corpus == MY_DRIVE else self._corpus
-        rows = self._database.run_transaction(
-            self._user_id, lambda tx: tx.rows("files_not_seen_since", since=since, drive_id=drive_id)
-        )
-        return [row["file_id"] for row in rows]
+    def _list_page(self, cursor: Cursor, *, compare: bool) -> Cursor:
+        """Note one page; the cursor with the place after it."""
+        try:
+            page = self._drive.list_files(cursor.list_token or None, corpus=self._corpus)
+        except PageTokenRejected as rejected:
+            # A place in a listing is known for some hours only. The start token was taken before, and stands.
+            self._restarts += 1
+            if not cursor.list_token or self._restarts > RESTARTS:
+                raise Unavailable("Drive does not remember its own listing.", code="list_token") from rejected
+            log.event("listing begun again", "WARNING", user_id=self._user_id, corpus=self._corpus)
+            return replace(cursor, list_token="")
+        self._noting.note(page.files, FILE_BACKFILL, FileChanged.Reason.LISTED, compare=compare)
+        incomplete = cursor.incomplete or page.incomplete
+        if page.next_page_token:
+            return replace(cursor, list_token=page.next_page_token, incomplete=incomplete)
+        if incomplete and cursor.relists < RELISTS:
+            return replace(cursor, list_token="", incomplete=False, relists=cursor.relists + 1)
+        return replace(cursor, list_token=_EXHAUSTED, incomplete=incomplete)
 
     # The change log ---------------------------------------------------------------------------------------------------
 
@@ -141,55 +177,52 @@ class Lister:
         is the end."""
         while True:
             page = self._drive.changes(token, self._corpus)
-            self._take(page.changes)
+            more = self._take(page.changes)
             token = page.next_page_token or page.new_start_page_token or token
-            self._cursors.save(cursor, token=token)
+            self._cursors.save(cursor, token=token, **({} if more else {"census": True}))
             if page.next_page_token is None or time.monotonic() > self._ends:
                 return token, page.next_page_token is None
 
-    def _take(self, changes: Sequence[Change]) -> None:
+    def _take(self, changes: Sequence[Change]) -> bool:
+        """Note a page of changes. False where more was shared at once than is looked through here: a census does it."""
         there = [change.file for change in changes if change.file is not None and not change.file.trashed]
         gone = [change.file_id for change in changes if change.file_id and (change.file is None or change.file.trashed)]
-        self._announce(there, FILE_CHANGES, FileChanged.Reason.CHANGED)
-        self._announce_removed(self._live(gone), FileChanged.Reason.CHANGED)
+        reason = FileChanged.Reason.CHANGED
+        at = {change.file_id: change.time for change in changes if change.file_id}
+        noted = self._noting.note(there, FILE_CHANGES, reason, changed=at)
+        self._noting.ask_about(self._noting.live(gone), reason, removed=True)
+        folders = [row for row in noted if row["state"] == "folder"]
+        back = [row["file_id"] for row in folders if row["state_before"] == "deleted"]
+        self._noting.ask_about(self._noting.buried_below(back), reason, removed=False)
         for change in changes:
             if change.kind == "drive" and change.drive_id and change.drive_id != self._corpus:
                 self._ask_for(change.drive_id, SyncRequested.Reason.CONNECTED)
         self._outbox.confirm()
+        return self._explore(
+            row["file_id"]
+            for row in folders
+            if row["state_before"] in (None, "deleted") and row["owned_by_me"] is False and row["drive_id"] is None
+        )
 
-    def _live(self, file_ids: list[str]) -> list[str]:
-        if not file_ids:
-            return []
-        rows = self._database.run_transaction(self._user_id, lambda tx: tx.rows("live_files_of", file_ids=file_ids))
-        return [row["file_id"] for row in rows]
+    def _explore(self, folders: Iterable[str]) -> bool:
+        """Look into folders that somebody has just shared: of what lies in them, no log says a word. False where that
+        is too much for a life."""
+        waiting = [(folder, "") for folder in folders]
+        for _ in range(EXPLORED):
+            if not waiting or time.monotonic() > self._ends:
+                break
+            folder, page_token = waiting.pop()
+            try:
+                page = self._drive.list_folder(folder, page_token or None)
+            except (FileGone, PageTokenRejected):
+                continue
+            self._noting.note(page.files, FILE_CHANGES, FileChanged.Reason.CHANGED)
+            waiting += [(file.id, "") for file in page.files if file.is_folder]
+            if page.next_page_token:
+                waiting.append((folder, page.next_page_token))
+        return not waiting
 
     # Both -------------------------------------------------------------------------------------------------------------
-
-    def _announce(self, files: Sequence[File], topic: str, reason: FileChanged.Reason.ValueType) -> None:
-        """Write the files down and announce those whose content we do not have yet."""
-        if not files:
-            return
-
-        def story(tx: Transaction) -> list[dict[str, Any]]:
-            hold(tx)
-            rows = json.dumps([file.as_row() for file in files])
-            return tx.rows("note_files", files=rows, announced_ms=self._requested.announced_ms)
-
-        noted = self._database.run_transaction(self._user_id, story)
-        for row in noted:
-            if row["state"] == "queued":
-                changed = FileChanged(
-                    user_id=self._user_id, file_id=row["file_id"], version=row["version"], reason=reason
-                )
-                self._outbox.publish(topic, changed)
-        self._outbox.confirm()
-
-    def _announce_removed(self, file_ids: Iterable[str], reason: FileChanged.Reason.ValueType) -> None:
-        for file_id in file_ids:
-            self._outbox.publish(
-                FILE_CHANGES, FileChanged(user_id=self._user_id, file_id=file_id, removed=True, reason=reason)
-            )
-        self._outbox.confirm()
 
     def _look_around(self, token: str) -> None:
         """Keep the corpus announced, and find shared drives that nobody reads yet."""
@@ -209,7 +242,8 @@ class Lister:
 
     def _leave(self, cursor: Cursor) -> None:
         """The shared drive is gone or closed to this person: so are its files, each of which Drive is asked about."""
-        self._announce_removed(self._unseen_since(self._database_clock()), FileChanged.Reason.CHANGED)
+        unseen = [row["file_id"] for row in self._noting.unseen(self._database_clock())]
+        self._noting.ask_about(unseen, FileChanged.Reason.CHANGED, removed=True)
         self._cursors.forget(cursor.user_id, cursor.corpus)
         log.event("left a shared drive", user_id=self._user_id, corpus=self._corpus)
 
@@ -228,6 +262,10 @@ class Lister:
         assert row is not None
         now: datetime = row["now"]
         return now
+
+
+def _place(cursor: Cursor) -> dict[str, Any]:
+    return {"list_token": cursor.list_token, "incomplete": cursor.incomplete, "relists": cursor.relists}
 
 
 @cache

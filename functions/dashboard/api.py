@@ -47,6 +47,12 @@ def file(visit: Visit, file_id: str) -> flask.Response:
         return as_json(read_file(tx, checked_id(file_id)))
 
 
+def settings(visit: Visit) -> flask.Response:
+    """What the person has chosen."""
+    with visit.mine() as tx:
+        return as_json(read_settings(tx))
+
+
 def job(visit: Visit, job_id: str) -> flask.Response:
     """How far the reading of one revision is."""
     with visit.mine() as tx:
@@ -99,6 +105,7 @@ def read_status(tx: Transaction, since: datetime = LONG_AGO) -> dict[str, Any]:
         "last_indexed_at": counts["last_indexed_at"],
         "last_minute": recent,
         "channels": tx.rows("channels"),
+        "censuses": tx.rows("censuses"),
         "now": clock["now"],
     }
 
@@ -122,12 +129,25 @@ def read_file(tx: Transaction, file_id: str) -> dict[str, Any]:
     return {
         **_file(row),
         "why": words.why(row, wanted, clock["now"]),
+        "stage": words.stage(row, wanted),
+        "next": words.next_step(row, clock["now"]),
+        "freshness": words.freshness(row),
+        "path": [folder["name"] for folder in tx.rows("path", file_id=file_id)],
         "created_at": row["created_time"],
         **{name: row[name] for name in ("announced_at", "first_seen_at", "seen_at", "deleted_at")},
         **{name: row[name] for name in ("version", "owners", "passages")},
         "job": wanted and _job(wanted),
         "events": tx.rows("file_events", file_id=file_id),
         "entities": tx.rows("file_entities", file_id=file_id),
+    }
+
+
+def read_settings(tx: Transaction) -> dict[str, Any]:
+    """The settings as `/api/settings` answers them. No selected folder means that everything is read."""
+    rows = tx.rows("selected_folders")
+    return {
+        "selected_folders": [{name: row[name] for name in ("id", "name", "known")} for row in rows if row["id"]],
+        "applied": not any(row["folders_due"] for row in rows),
     }
 
 

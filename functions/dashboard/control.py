@@ -1,18 +1,24 @@
-"""What a person can ask for: connect, try a file again, disconnect. Each is one message; others do the work."""
+"""What a person can ask for: connect, try a file again, select folders, disconnect. Each is one message; others do the
+work."""
 
 from __future__ import annotations
 
 import flask
 
+from functions.dashboard import api
 from functions.dashboard.session import forget_cookie
 from functions.dashboard.visit import Visit, as_json, checked_id
 from schemas.messages.file_changed_pb2 import FileChanged
+from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
 from shared import log
 from shared.adapters.pubsub import Outbox
 from shared.domain.errors import BadRequest, Unavailable
-from shared.domain.names import FILE_CHANGES, TICKS, receipt_id
+from shared.domain.names import FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, TICKS, receipt_id
 from shared.doors import redirect
+
+MOST_FOLDERS = 100
+MOST_BYTES = 20_000
 
 
 def connect(visit: Visit) -> flask.Response:
@@ -45,6 +51,40 @@ def disconnect(visit: Visit) -> flask.Response:
     answer = redirect(f"/?receipt={receipt}") if visit.wants_page else as_json({"receipt": receipt}, 202)
     forget_cookie(visit, answer)
     return answer
+
+
+def change_settings(visit: Visit) -> flask.Response:
+    """Select other folders, by id: `{"selected_folders": ["..."]}`; shared drives by theirs; none for everything. What
+    lies outside leaves, what lies inside arrives, as soon as the lister has heard of it. Raises `BadRequest`."""
+    visit.signed_in()  # before anything is said of what was asked
+    folders = _folders(visit.request)
+    with visit.mine() as tx:
+        tx.row("stand_still")
+        tx.run("select_folders", folders=folders)
+        said = api.read_settings(tx)
+    outbox = Outbox(visit.config)
+    outbox.publish(
+        SYNC_REQUESTS,
+        SyncRequested(user_id=str(visit.user_id), corpus=MY_DRIVE, reason=SyncRequested.Reason.TICK),
+    )
+    try:
+        outbox.confirm()
+    except Unavailable as wait:
+        # It is written down; the next sweep finds it.
+        log.event("selection not announced", "ERROR", code=wait.code, reason=wait.reason)
+    return as_json(said, 202)
+
+
+def _folders(request: flask.Request) -> list[str]:
+    said = request.get_json(silent=True) if (request.content_length or 0) <= MOST_BYTES else None
+    folders = said.get("selected_folders") if isinstance(said, dict) else None
+    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+        raise BadRequest(
+            'Say it as JSON: {"selected_folders": ["id of a folder or shared drive"]}.', code="bad_settings"
+        )
+    if len(folders) > MOST_FOLDERS:
+        raise BadRequest(f"At most {MOST_FOLDERS} folders can be selected.", code="too_many_folders")
+    return list(dict.fromkeys(checked_id(folder) for folder in folders))
 
 
 def retry(visit: Visit, file_id: str) -> flask.Response:

@@ -25,6 +25,12 @@ SECONDS = Histogram(
     registry=REGISTRY,
 )
 SEARCHES = Counter("drivestream_dashboard_searches", "Searches, by meaning or not.", ["meaning"], registry=REGISTRY)
+CENSUS = Gauge(
+    "drivestream_census_files",
+    "Files that the last censuses compared, and that they found missing, stale or surplus.",
+    ["finding"],
+    registry=REGISTRY,
+)
 STREAMS = Gauge("drivestream_dashboard_streams", "Event streams that are open now.", registry=REGISTRY)
 
 Door = Callable[[flask.Request], flask.Response]
@@ -55,6 +61,12 @@ def healthz(visit: Visit) -> flask.Response:
     return as_json({"ok": True, "database": True})
 
 
-def metrics(_: Visit) -> flask.Response:
-    """Counters of this process in Prometheus' text form."""
+def metrics(visit: Visit) -> flask.Response:
+    """Counters of this process, and what the censuses found, in Prometheus' text form."""
+    try:
+        with visit.database.transaction(None) as tx:
+            for row in tx.rows("census_totals"):
+                CENSUS.labels(row["finding"]).set(row["files"])
+    except Unavailable:
+        CENSUS.clear()  # what is not known now is not told
     return flask.Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)

@@ -32,6 +32,8 @@ ROUTES = (
     Route("GET", "/api/files/{file_id}", api.file),
     Route("GET", "/api/jobs/{job_id}", api.job),
     Route("GET", "/api/search", search.find),
+    Route("GET", "/api/settings", api.settings),
+    Route("PUT", "/api/settings", control.change_settings),
     Route("GET", "/api/events", stream.events),
     Route("POST", "/api/connect", control.connect),
     Route("POST", "/api/disconnect", control.disconnect),

@@ -43,7 +43,7 @@ def answer(routes: Iterable[Route], visit: Visit) -> flask.Response:
     method = "GET" if request.method == "HEAD" and request.path != "/signin" else request.method
     for route, match in found:
         if route.method == method:
-            if method == "POST":
+            if method != "GET":
                 visit.refuse_other_sites()
             return route.story(visit, **match.groupdict())
     allowed = [route.method for route, _ in found]

@@ -139,6 +139,68 @@ def why(file: Mapping[str, Any], job: Mapping[str, Any] | None, now: datetime) -
     return told
 
 
+STAGES = {
+    "queued": "listed",
+    "waiting": "waiting",
+    "indexed": "searchable",
+    "skipped": "skipped",
+    "failed": "failed",
+    "deleted": "gone",
+    "folder": "folder",
+}
+
+
+def stage(file: Mapping[str, Any], job: Mapping[str, Any] | None) -> str:
+    """How far a file has come on its way from Drive to a search result, in one word."""
+    if file["state"] != "processing":
+        return STAGES[file["state"]]
+    return "understanding" if job is not None and job["expected_chunks"] else "reading"
+
+
+def next_step(file: Mapping[str, Any], now: datetime) -> str:
+    """What happens next with the file, and when."""
+    match file["state"]:
+        case "waiting" | "failed":
+            return _next_try(file["next_try"], now)
+        case "queued":
+            return "It is read when its turn comes; should its message be lost, it is put back within the hour."
+        case "processing":
+            return "It goes on by itself; should its reader stop, another one takes it up."
+        case "skipped" if file["reason_code"] == "outside_folders":
+            return "It is read when you select a folder in which it lies, or move it into one."
+        case "skipped":
+            return "It is looked at again when it changes in Drive, or when you ask."
+        case "deleted":
+            return "It is searchable again when Drive shows it to you again."
+        case "indexed":
+            return "It is read again when its content changes."
+    return "Nothing: a folder has no text of its own."
+
+
+def freshness(file: Mapping[str, Any]) -> dict[str, Any]:
+    """The way of this content from a change in Drive into search, and how many seconds each step took: None for a
+    step that has not been taken, or that took no notice (a sweep finds what nobody announced)."""
+    changed, announced, seen = file["changed_at"], file["announced_at"], file["found_at"]
+    # What came back with content that we still had was not understood again, only shown.
+    shown = file["state_at"] if file["state"] == "indexed" else None
+    indexed = next((at for at in (file["indexed_at"], shown) if seen and at and at >= seen), None)
+    return {
+        "changed_at": changed,
+        "announced_at": announced,
+        "seen_at": seen,
+        "indexed_at": indexed,
+        "announced_after": _seconds(changed, announced),
+        "seen_after": _seconds(changed, seen),
+        "indexed_after": _seconds(changed, indexed),
+    }
+
+
+def _seconds(since: datetime | None, at: datetime | None) -> float | None:
+    if since is None or at is None:
+        return None
+    return round(max(0.0, (at - since).total_seconds()), 3)  # Drive's clock and ours may differ a little
+
+
 def _reading(job: Mapping[str, Any] | None) -> str:
     if job is None:
         return "It is about to be read."

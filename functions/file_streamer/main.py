@@ -47,6 +47,7 @@ from shared.readers import Limits, read
 
 LONG_WAIT_SECONDS = 900.0
 RECONNECT_SECONDS = 3600.0  # for a person who seems connected; a new consent does not wait for it
+OUTSIDE = Skipped("It lies outside the folders that you selected.", code="outside_folders")
 LOOKS = 3  # at a file that changes while it is read, before it waits for a quieter time
 _REASON = FileChanged.Reason
 
@@ -76,7 +77,7 @@ def stream(changed: FileChanged, config: Settings, database: Database, drive: Dr
     if file.trashed:
         return files.bury(ticket, "trashed", "The file is in the bin of Drive.")
     if refusal is not None:
-        return files.skip(ticket, refusal, file)
+        return files.skip(ticket, OUTSIDE if not file.is_folder and files.lies_outside(file) else refusal, file)
     job = files.claim(ticket, file, changed)
     if job is None:
         return None
@@ -98,9 +99,12 @@ def follow(shortcut: File, files: Files, drive: Drive) -> Skipped:
     lead there; one step only, so that none leads in a circle. Raises what Drive says of its target but `FileGone`."""
     by_itself = Skipped("A shortcut: the file it points to is read by itself.", code="shortcut")
     lost = Skipped("The file that this shortcut points to is gone, or is not shared with you.", code="shortcut_lost")
+    if files.lies_outside(shortcut):
+        return OUTSIDE
     if not shortcut.target_id or shortcut.target_id == shortcut.id:
         return lost
     if files.knows(shortcut.target_id):
+        files.readmit(shortcut.target_id)
         return by_itself
     try:
         target = drive.file(shortcut.target_id, shortcut.target_resource_key)
@@ -183,6 +187,7 @@ class Files:
         self.user_id = user_id
         self.file_id = file_id
         self._why = why
+        self._target: str | None = None  # where the file led, as a shortcut, before Drive was asked
 
     def ask(self) -> tuple[int, str | None]:
         """Take a ticket before Drive is asked, and the key that a file shared by link is opened with. Raises
@@ -192,6 +197,7 @@ class Files:
             hold(tx)
             row = tx.row("take_ticket", file_id=self.file_id)
             assert row is not None
+            self._target = row["shortcut_target_id"]
             return int(row["ask"]), row["resource_key"]
 
         return self._database.run_transaction(self.user_id, story)
@@ -201,6 +207,24 @@ class Files:
         return bool(
             self._database.run_transaction(self.user_id, lambda tx: tx.rows("live_files_of", file_ids=[file_id]))
         )
+
+    def lies_outside(self, file: File) -> bool:
+        """Whether the person selected folders, and none in which this file lies."""
+        row = self._database.run_transaction(
+            self.user_id,
+            lambda tx: tx.row("lies_outside", file_id=file.id, drive_id=file.drive_id, parents=list(file.parents)),
+        )
+        return bool(row and row["outside"])
+
+    def readmit(self, file_id: str) -> None:
+        """A shortcut inside the selected folders leads to this file: read it although it lies outside of them."""
+
+        def story(tx: Transaction) -> bool:
+            hold(tx)
+            return tx.row("readmit", file_id=file_id) is not None
+
+        if self._database.run_transaction(self.user_id, story):
+            self._say_found(file_id)
 
     def found(self, target: File, resource_key: str | None) -> None:
         """A shortcut led to a file that is not among the person's: have it read as one of them."""
@@ -216,8 +240,11 @@ class Files:
             )
 
         self._database.run_transaction(self.user_id, story)
+        self._say_found(target.id)
+
+    def _say_found(self, file_id: str) -> None:
         outbox = Outbox(self._config)
-        outbox.publish(FILE_CHANGES, FileChanged(user_id=self.user_id, file_id=target.id, reason=_REASON.LISTED))
+        outbox.publish(FILE_CHANGES, FileChanged(user_id=self.user_id, file_id=file_id, reason=_REASON.LISTED))
         outbox.confirm()
 
     def bury(self, ticket: int, code: str, reason: str) -> None:
@@ -228,7 +255,7 @@ class Files:
             tx.run("forget_unseen", file_id=self.file_id, ticket=ticket)
             if tx.row("tombstone", file_id=self.file_id, ticket=ticket, code=code, reason=reason):
                 tx.run("note_event", file_id=self.file_id, event="deleted", detail=code)
-                tx.rows("forget_strays")
+                self._let_targets_go(tx)
 
         self._database.run_transaction(self.user_id, story)
 
@@ -247,7 +274,7 @@ class Files:
             hold(tx)
             if file is not None:
                 tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
-                tx.rows("forget_strays")  # a shortcut may lead elsewhere than before
+                self._let_targets_go(tx)  # a shortcut may lead elsewhere than before
             marked = tx.row(
                 "mark_file",
                 file_id=self.file_id,
@@ -262,6 +289,12 @@ class Files:
 
         self._database.run_transaction(self.user_id, story)
 
+    def _let_targets_go(self, tx: Transaction) -> None:
+        """What only a shortcut kept goes with the shortcut: out of the person's files, or out of the selection."""
+        tx.rows("forget_strays")
+        if self._target is not None:
+            tx.row("leave_selection", file_id=self._target)
+
     def claim(self, ticket: int, file: File, changed: FileChanged) -> Job | None:
         """Record what Drive said and take the job, or None when there is nothing (more) to do."""
         name = job_id(self.user_id, self.file_id, file.content_key, self._config.pipeline_version)
@@ -272,6 +305,19 @@ class Files:
             answer = tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
             if answer is None:
                 raise Superseded("Somebody asked Drive about this file after us.")
+            if answer["outside"]:
+                if answer["reason_code"] != OUTSIDE.code:
+                    tx.run("note_event", file_id=self.file_id, event="skipped", detail=OUTSIDE.reason)
+                tx.row(
+                    "mark_file",
+                    file_id=self.file_id,
+                    ticket=ticket,
+                    state="skipped",
+                    code=OUTSIDE.code,
+                    reason=OUTSIDE.reason,
+                    retry_after=None,
+                )
+                return None
             if tx.row("restore_job", job_id=name, file_id=self.file_id, ticket=ticket):
                 if answer["state"] == "deleted":
                     tx.run("note_event", file_id=self.file_id, event="restored", detail=None)

@@ -42,7 +42,8 @@ CREATE TABLE settings (
     byte_cap bigint,
     page_cap bigint,
     token_cap bigint,
-    updated_at timestamptz NOT NULL DEFAULT app_now()
+    updated_at timestamptz NOT NULL DEFAULT app_now(),
+    folders_due boolean NOT NULL DEFAULT false -- selected otherwise since the files were last sorted by it
 );
 
 CREATE TABLE signin_codes (
@@ -105,10 +106,14 @@ CREATE TABLE gdrive_files (
     state_at timestamptz NOT NULL DEFAULT app_now(),
     indexed_at timestamptz,
     deleted_at timestamptz,
-    listed boolean NOT NULL DEFAULT true, -- false: not among the person's files, and reached by a shortcut of theirs
+    -- false: not among the person's files, and reached by a shortcut of theirs, or a folder that something lies in
+    listed boolean NOT NULL DEFAULT true,
+    changed_at timestamptz, -- when this content came to be, by Drive's change log
+    found_at timestamptz, -- when we saw first that there is this content
     PRIMARY KEY (user_id, file_id)
 );
 CREATE INDEX gdrive_files_unlisted ON gdrive_files (user_id) WHERE NOT listed;
+CREATE INDEX gdrive_files_by_target ON gdrive_files (user_id, shortcut_target_id) WHERE shortcut_target_id IS NOT NULL;
 CREATE INDEX gdrive_files_by_state ON gdrive_files (user_id, state, state_at DESC);
 CREATE INDEX gdrive_files_by_parent ON gdrive_files USING gin (parents);
 CREATE INDEX gdrive_files_by_name ON gdrive_files USING gin (name_words);
@@ -248,6 +253,26 @@ CREATE TABLE receipts (
     passages bigint NOT NULL
 );
 
+CREATE TABLE gdrive_censuses ( -- the last one of each corpus
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    corpus text NOT NULL,
+    began_at timestamptz NOT NULL,
+    finished_at timestamptz, -- NULL while it goes on
+    compared bigint, -- files that Drive listed
+    incomplete boolean NOT NULL DEFAULT false, -- Drive said that it had not looked everywhere
+    PRIMARY KEY (user_id, corpus)
+);
+
+CREATE TABLE gdrive_census_findings ( -- what was not as in Drive, and is being put right
+    user_id uuid NOT NULL,
+    corpus text NOT NULL,
+    file_id text NOT NULL,
+    finding text NOT NULL CHECK (finding IN ('missing', 'stale', 'surplus')),
+    found_at timestamptz NOT NULL DEFAULT app_now(),
+    PRIMARY KEY (user_id, corpus, file_id),
+    FOREIGN KEY (user_id, corpus) REFERENCES gdrive_censuses ON DELETE CASCADE
+);
+
 -- Doors without a person yet: each finds one row by a secret and does one thing ----------------------------------------
 
 CREATE FUNCTION connect_person(sub text, person_email text, person_name text) RETURNS uuid
@@ -287,6 +312,48 @@ CREATE FUNCTION ask_to_be_forgotten() RETURNS bigint
     SELECT count(*) FROM person
 $$;
 COMMENT ON FUNCTION ask_to_be_forgotten() IS 'The first step of a disconnect: from here on nothing writes for this person.';
+
+CREATE FUNCTION stand_still() RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH person AS (
+        SELECT user_id FROM users WHERE user_id = app_user_id() AND status <> 'erasing' FOR NO KEY UPDATE
+    )
+    SELECT count(*) FROM person
+$$;
+COMMENT ON FUNCTION stand_still() IS
+    'Until this transaction ends nobody writes for the person: who writes later sees what it changed.';
+
+CREATE FUNCTION census_totals() RETURNS TABLE (finding text, files bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT 'compared', coalesce(sum(compared), 0)::bigint FROM gdrive_censuses
+    UNION ALL
+    SELECT kind, (SELECT count(*) FROM gdrive_census_findings f WHERE f.finding = kind)
+    FROM unnest(ARRAY['missing', 'stale', 'surplus']) AS kind
+$$;
+COMMENT ON FUNCTION census_totals() IS 'What the last censuses of everybody found, in numbers only.';
+
+-- Which folders are read ----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION outside_selection(file text, drive text, above text[]) RETURNS boolean LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE chosen AS (
+        SELECT selected_folders AS folders FROM settings
+        WHERE user_id = app_user_id() AND selected_folders <> '{}'
+    ),
+    up AS (
+        SELECT unnest(above) AS folder FROM chosen
+        UNION
+        SELECT unnest(f.parents) FROM up JOIN gdrive_files f ON f.user_id = app_user_id() AND f.file_id = up.folder
+    )
+    SELECT NOT (
+        file = ANY (c.folders) OR coalesce(drive = ANY (c.folders), false)
+        OR EXISTS (SELECT FROM up WHERE up.folder = ANY (c.folders))
+        OR EXISTS (SELECT FROM gdrive_files s
+            WHERE s.user_id = app_user_id() AND s.shortcut_target_id = file AND s.state <> 'deleted'
+                AND s.reason_code IS DISTINCT FROM 'outside_folders'))
+    FROM chosen c
+$$;
+COMMENT ON FUNCTION outside_selection(text, text, text[]) IS
+    'Whether a file lies outside every selected folder and no shortcut inside leads to it; NULL without a selection.';
 
 -- Search -------------------------------------------------------------------------------------------------------------
 -- SECURITY DEFINER with its own person filter: under a policy `@@` is not leakproof and would not use its GIN index.
@@ -370,11 +437,11 @@ DO $$
 DECLARE
     personal text;
     doors text[] := ARRAY['users', 'signin_codes', 'sessions'];
-    searched text[] := ARRAY['memories', 'gdrive_files'];
+    searched text[] := ARRAY['memories', 'gdrive_files', 'gdrive_censuses', 'gdrive_census_findings'];
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
         'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'gdrive_webhooks', 'file_events',
-        'costs', 'gdrive_audit_log']
+        'costs', 'gdrive_audit_log', 'gdrive_censuses', 'gdrive_census_findings']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', personal);
@@ -417,16 +484,22 @@ ALTER FUNCTION redeem_signin(bytea, bytea, double precision) OWNER TO drivestrea
 ALTER FUNCTION person_of_session(bytea) OWNER TO drivestream_definer;
 ALTER FUNCTION end_session(bytea) OWNER TO drivestream_definer;
 ALTER FUNCTION ask_to_be_forgotten() OWNER TO drivestream_definer;
+ALTER FUNCTION stand_still() OWNER TO drivestream_definer;
+ALTER FUNCTION census_totals() OWNER TO drivestream_definer;
 ALTER FUNCTION search_passages(text, halfvec, text, integer, integer) OWNER TO drivestream_definer;
 REVOKE ALL ON FUNCTION connect_person(text, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION redeem_signin(bytea, bytea, double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION person_of_session(bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION end_session(bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ask_to_be_forgotten() FROM PUBLIC;
+REVOKE ALL ON FUNCTION stand_still() FROM PUBLIC;
+REVOKE ALL ON FUNCTION census_totals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION search_passages(text, halfvec, text, integer, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION connect_person(text, text, text) TO drivestream_worker;
 GRANT EXECUTE ON FUNCTION redeem_signin(bytea, bytea, double precision) TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION person_of_session(bytea) TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION end_session(bytea) TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION ask_to_be_forgotten() TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION stand_still() TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION census_totals() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION search_passages(text, halfvec, text, integer, integer) TO drivestream_reader;

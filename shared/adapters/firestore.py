@@ -5,6 +5,7 @@ oauth_states/{hash}           one consent in progress: one use, ten minutes, bou
 channels/{channel_id}         a notification channel: token hash, resource, expiry
 cursors/{user_id}~{corpus}    how far the changes of a corpus are read: tokens, lease with epoch, `dirty`
 access_tokens/{user_id}       a sealed access token until it expires, and who is refreshing it
+file_metadata/{user_id}~{id}  what Drive said of a file that is asked about for its name or place only, for 300 s
 
 Times of leases are compared with the server's clock (a snapshot's read time), never with ours. Expiry is checked here;
 Firestore's own TTL only collects garbage. No document is written by everybody.
@@ -13,9 +14,9 @@ Firestore's own TTL only collects garbage. No document is written by everybody.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,7 @@ _clients: dict[str, Client] = {}
 _lock = threading.Lock()
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _DOOR_SECONDS = 8.0
+_DOCUMENTS = 400  # of one transaction; Firestore takes 500 writes
 
 
 class NotConnected(Rejected):
@@ -107,7 +109,7 @@ class Connections:
         """Remove every document that bears the user id; returns how many there were."""
         removed = 0
         with _translated():
-            for collection in ("cursors", "channels", "access_tokens"):
+            for collection in ("cursors", "channels", "access_tokens", "file_metadata"):
                 query = client(self._settings).collection(collection).where(filter=_equal("user_id", user_id))
                 for snapshot in query.stream():
                     snapshot.reference.delete()
@@ -275,7 +277,8 @@ class Cursor:
     """How far a corpus is read, and our lease on it.
 
     `token` is the change log's position once a whole listing has been seen; `start_token` is the position taken before
-    the listing began, and `list_token` the listing's next page.
+    the listing began, and `list_token` the listing's next page. `incomplete` says that Drive has not looked everywhere
+    in this listing, `relists` how often it was begun again for that, `census` that somebody wants everything compared.
     """
 
     user_id: str
@@ -286,6 +289,9 @@ class Cursor:
     list_token: str
     listing_since: datetime | None
     now: datetime
+    incomplete: bool = False
+    relists: int = 0
+    census: bool = False
 
 
 class Cursors:
@@ -294,8 +300,9 @@ class Cursors:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def acquire(self, user_id: str, corpus: str) -> Cursor | None:
-        """Take the lease, or leave word for its holder and return None. Raises `NotConnected`."""
+    def acquire(self, user_id: str, corpus: str, *, census: bool = False) -> Cursor | None:
+        """Take the lease, or leave word for its holder and return None. That a `census` is wanted is remembered until
+        one begins. Raises `NotConnected`."""
         reference = self._of(user_id, corpus)
         connection = client(self._settings).collection("connections").document(user_id)
 
@@ -304,7 +311,7 @@ class Cursors:
             snapshot = reference.get(transaction=transaction)
             fields = snapshot.to_dict() or {}
             if fields.get("lease_until", _LONG_AGO) > snapshot.read_time:
-                transaction.update(reference, {"dirty": True})
+                transaction.update(reference, {"dirty": True, **({"census": True} if census else {})})
                 return None
             lease = {
                 "user_id": user_id,
@@ -313,6 +320,7 @@ class Cursors:
                 "lease_until": self._until(snapshot),
                 "dirty": False,
                 "busy": True,
+                "census": census or fields.get("census", False),
             }
             if snapshot.exists:
                 transaction.update(reference, lease)
@@ -327,6 +335,9 @@ class Cursors:
                 list_token=fields.get("list_token", ""),
                 listing_since=fields.get("listing_since"),
                 now=snapshot.read_time,
+                incomplete=fields.get("incomplete", False),
+                relists=fields.get("relists", 0),
+                census=lease["census"],
             )
 
         return _transact(self._settings, story)
@@ -468,6 +479,65 @@ class AccessTokens:
 
     def _of(self, user_id: str) -> DocumentReference:
         return client(self._settings).collection("access_tokens").document(user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What Drive said of a file a moment ago. `there` is False for one that it does not show."""
+
+    file_id: str
+    there: bool
+    name: str = ""
+    mime_type: str = ""
+    parents: tuple[str, ...] = ()
+    drive_id: str | None = None
+    content_key: str = ""
+    version: int = 0
+
+
+class FileMetadata:
+    """What Drive said of files lately, to show a name or to follow folders upwards. Nobody decides by it what to read:
+    the streamer asks Drive."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def read(self, user_id: str, file_ids: Iterable[str]) -> dict[str, KnownFile]:
+        """Those that are known and not too old, by id."""
+        found: dict[str, KnownFile] = {}
+        references = [self._of(user_id, file_id) for file_id in file_ids]
+        with _translated():
+            for snapshot in client(self._settings).get_all(references) if references else ():
+                fields = (snapshot.to_dict() or {}) if snapshot.exists else {}
+                if fields and fields["expires_at"] > snapshot.read_time:
+                    known = _known(fields)
+                    found[known.file_id] = known
+        return found
+
+    def store(self, user_id: str, files: Iterable[KnownFile]) -> None:
+        """Remember what Drive said. Raises `NotConnected`."""
+        kept = list(files)
+        connection = client(self._settings).collection("connections").document(user_id)
+        for at in range(0, len(kept), _DOCUMENTS):
+            some = kept[at : at + _DOCUMENTS]
+
+            def story(transaction: Transaction, some: list[KnownFile] = some) -> None:
+                snapshot = connection.get(transaction=transaction)
+                _require(snapshot)
+                expires = snapshot.read_time + timedelta(seconds=self._settings.metadata_seconds)
+                for file in some:
+                    fields = {**asdict(file), "parents": list(file.parents), "user_id": user_id, "expires_at": expires}
+                    transaction.set(self._of(user_id, file.file_id), fields)
+
+            _transact(self._settings, story)
+
+    def _of(self, user_id: str, file_id: str) -> DocumentReference:
+        return client(self._settings).collection("file_metadata").document(_key(user_id, file_id))
+
+
+def _known(fields: Mapping[str, Any]) -> KnownFile:
+    kept = {name: fields[name] for name in KnownFile.__slots__}
+    return KnownFile(**{**kept, "parents": tuple(kept["parents"])})
 
 
 def _require(connection: DocumentSnapshot[Any]) -> None:

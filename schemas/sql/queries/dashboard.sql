@@ -47,9 +47,60 @@ ORDER BY state_at DESC, file_id DESC LIMIT :most;
 -- One file with everything we know about it.
 SELECT f.file_id, f.name, f.mime_type, f.size, f.state, f.reason_code, f.reason, f.next_try, f.truncated_at,
     f.modified_time, f.created_time, f.state_at, f.indexed_at, f.announced_at, f.first_seen_at, f.seen_at, f.deleted_at,
+    f.changed_at, f.found_at,
     f.web_view_link, f.drive_id, f.parents, f.version, f.owners, f.content_key, f.wanted_job, f.current_job,
     (SELECT count(*) FROM memories m WHERE m.user_id = f.user_id AND m.job_id = f.visible_job) AS passages
 FROM gdrive_files f WHERE f.user_id = app_user_id() AND f.file_id = :file_id;
+
+-- name: path
+-- The names of the folders above a file, the outermost first, as far as they are known.
+WITH RECURSIVE up AS (
+    SELECT f.parents[1] AS folder, 1 AS height FROM gdrive_files f
+    WHERE f.user_id = app_user_id() AND f.file_id = :file_id
+    UNION ALL
+    SELECT f.parents[1], up.height + 1 FROM up JOIN gdrive_files f ON f.user_id = app_user_id() AND f.file_id = up.folder
+    WHERE up.height < 100
+)
+SELECT f.file_id, f.name FROM up JOIN gdrive_files f ON f.user_id = app_user_id() AND f.file_id = up.folder
+ORDER BY up.height DESC;
+
+-- name: selected_folders
+-- Which folders the person selected, with their names where we know them, and whether the files are sorted by them yet.
+SELECT s.folders_due, chosen.id, f.name, f.file_id IS NOT NULL OR EXISTS (
+    SELECT FROM gdrive_files d WHERE d.user_id = s.user_id AND d.drive_id = chosen.id) AS known
+FROM settings s LEFT JOIN unnest(s.selected_folders) WITH ORDINALITY AS chosen(id, place) ON true
+LEFT JOIN gdrive_files f ON f.user_id = s.user_id AND f.file_id = chosen.id
+WHERE s.user_id = app_user_id()
+ORDER BY chosen.place;
+
+-- name: stand_still
+-- Nobody writes for this person until the transaction ends, so that nothing is written by the old selection afterwards.
+SELECT stand_still() AS people;
+
+-- name: select_folders
+-- Other folders than before. The lister sorts the files by them.
+INSERT INTO settings AS s (user_id, selected_folders, folders_due)
+VALUES (app_user_id(), CAST(:folders AS text[]), true)
+ON CONFLICT (user_id) DO UPDATE SET selected_folders = excluded.selected_folders, updated_at = app_now(),
+    folders_due = s.folders_due OR s.selected_folders IS DISTINCT FROM excluded.selected_folders;
+
+-- name: censuses
+-- What the last comparison of each corpus with Drive found, and how much of it is right by now.
+SELECT c.corpus, c.began_at, c.finished_at, c.compared, c.incomplete,
+    count(*) FILTER (WHERE d.finding = 'missing') AS missing,
+    count(*) FILTER (WHERE d.finding = 'stale') AS stale,
+    count(*) FILTER (WHERE d.finding = 'surplus') AS surplus,
+    count(*) FILTER (WHERE CASE WHEN d.finding = 'surplus' THEN f.file_id IS NULL OR f.state = 'deleted'
+        ELSE f.state IN ('indexed', 'skipped', 'folder') END) AS repaired
+FROM gdrive_censuses c
+LEFT JOIN gdrive_census_findings d ON d.user_id = c.user_id AND d.corpus = c.corpus
+LEFT JOIN gdrive_files f ON f.user_id = d.user_id AND f.file_id = d.file_id
+WHERE c.user_id = app_user_id()
+GROUP BY c.user_id, c.corpus ORDER BY c.corpus;
+
+-- name: census_totals
+-- What the last censuses of everybody found, in numbers only.
+SELECT finding, files FROM census_totals();
 
 -- name: files_by_id
 -- Names and links of the files that a search found.
