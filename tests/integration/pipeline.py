@@ -72,6 +72,7 @@ AT_REST = {"indexed", "skipped", "failed", "deleted", "folder"}
 PERSONAL = (
     "users", "user_google_credentials", "settings", "signin_codes", "sessions", "gdrive_files", "gdrive_jobs",
     "gdrive_chunks", "memories", "entities", "gdrive_webhooks", "file_events", "costs", "gdrive_audit_log",
+    "gdrive_censuses", "gdrive_census_findings",
 )  # fmt: skip
 
 

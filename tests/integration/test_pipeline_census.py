@@ -32,7 +32,7 @@ def test_a_census_of_an_equal_drive_finds_nothing(pipeline: Pipeline) -> None:
     person = pipeline.person(FILES)
     reads, calls = pipeline.reads(person), dict(pipeline.google.faults.calls)
 
-    pipeline.tick("census")
+    pipeline.sync(person, "CENSUS")
 
     assert census(pipeline, person) == clean(5)
     assert pipeline.reads(person) == reads

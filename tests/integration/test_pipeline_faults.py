@@ -400,7 +400,7 @@ def test_an_answer_of_drive_that_comes_late_is_not_believed(pipeline: Pipeline) 
     with pytest.raises(Superseded):
         files.claim(ticket, old, FileChanged(reason=REASON.CHANGED))
     with database.transaction(person.user_id) as tx:
-        noted = tx.rows("note_files", files=json.dumps([old.as_row()]), announced_ms=0)
+        noted = tx.rows("note_files", files=json.dumps([old.as_row()]), announced_ms=0, listed=True)
 
     assert noted == []
     assert pipeline.files(person) == before

@@ -213,8 +213,11 @@ def test_who_asks_to_be_forgotten_leaves_nothing_but_an_anonymous_receipt(announ
     access = Access(announced.settings, announced.speaking_as("worker"))
     refresh_token = access.refresh_token(sealed_token(announced, person), old_id)
     before = announced.passages(bystander)
+    announced.sql(f"UPDATE gdrive_files SET name = 'wrong' WHERE user_id = '{old_id}' AND name = 'a.md'")
+    announced.sql(f"INSERT INTO settings (user_id, selected_folders) VALUES ('{old_id}', '{{}}')")
+    announced.sync(person, "CENSUS")
     had = left_of(announced, person)
-    assert {"gdrive_files", "memories", "entities", "gdrive_audit_log", "gdrive_webhooks", "costs"} <= set(had)
+    assert set(PERSONAL) - set(had) <= {"sessions", "signin_codes"}
 
     receipt = disconnect(announced, person)
     announced.settle()
