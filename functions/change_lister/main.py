@@ -3,7 +3,8 @@
 One holder per corpus and person reads; everybody else leaves word and goes. A page's files are written down (their
 names are searchable at once), announced to the streamer and confirmed, and only then does the cursor move: a crash
 between any two steps repeats a page and loses nothing. The start token is taken before the first listing begins and
-counts from when the listing is exhausted.
+counts from when the listing is exhausted. Between two pages of a listing the log is read from there whenever somebody
+left word: an edit made now does not wait for a first sync (docs/decisions/20261127-two-lanes.md).
 """
 
 from __future__ import annotations
@@ -117,7 +118,6 @@ class Lister:
             _, at_end = self._drain(cursor, cursor.token)
             if not at_end:
                 return None
-        # A listing that was begun is ended before the change log is read.
         return self._list(cursor)
 
     # Listing ----------------------------------------------------------------------------------------------------------
@@ -128,16 +128,22 @@ class Lister:
         start, since, census = cursor.start_token, cursor.listing_since, bool(cursor.token)
         if not start or since is None:
             start, since = self._drive.start_page_token(self._corpus), self._database_clock()
-            cursor = replace(cursor, list_token="", incomplete=False, relists=0)
+            cursor = replace(cursor, list_token="", incomplete=False, relists=0, fresh_token=start)
             if census:
                 self._noting.begin_census(since)
             self._cursors.save(cursor, start_token=start, listing_since=since, census=False, **_place(cursor))
             self._look_around(start)
-        elif not self._noting.sort_if_due(self._ends):
+            heard = False
+        elif self._noting.sort_if_due(self._ends):
+            heard = True  # by this life, or by one that ended before it could answer
+        else:
             return None
         while cursor.list_token != _EXHAUSTED:
+            if heard:
+                fresh, _ = self._drain(cursor, cursor.fresh_token or start, keep="fresh_token")
+                cursor = replace(cursor, fresh_token=fresh)
             cursor = self._list_page(cursor, compare=census)
-            self._cursors.save(cursor, **_place(cursor))
+            heard = self._cursors.save(cursor, hear=True, **_place(cursor))
             if time.monotonic() > self._ends:
                 return None
         if cursor.incomplete:
@@ -148,13 +154,16 @@ class Lister:
             return None
         self._noting.sort_all()
         self._noting.finish_census(incomplete=cursor.incomplete)
-        self._cursors.save(cursor, token=start, start_token="", list_token="")
-        return start
+        token = cursor.fresh_token or start
+        self._cursors.save(cursor, token=token, start_token="", list_token="", fresh_token="")
+        return token
 
     def _list_page(self, cursor: Cursor, *, compare: bool) -> Cursor:
         """Note one page; the cursor with the place after it."""
         try:
-            page = self._drive.list_files(cursor.list_token or None, corpus=self._corpus)
+            page = self._drive.list_files(
+                cursor.list_token or None, corpus=self._corpus, page_size=self._config.listing_page
+            )
         except PageTokenRejected as rejected:
             # A place in a listing is known for some hours only. The start token was taken before, and stands.
             self._restarts += 1
@@ -172,14 +181,15 @@ class Lister:
 
     # The change log ---------------------------------------------------------------------------------------------------
 
-    def _drain(self, cursor: Cursor, token: str) -> tuple[str, bool]:
-        """Read the change log to its end, or until this life ends. Returns where the cursor stands, and whether that
-        is the end."""
+    def _drain(self, cursor: Cursor, token: str, *, keep: str = "token") -> tuple[str, bool]:
+        """Read the change log to its end, or until this life ends. Returns where it stands, which the cursor keeps
+        under that name, and whether that is the end."""
         while True:
             page = self._drive.changes(token, self._corpus)
             more = self._take(page.changes)
             token = page.next_page_token or page.new_start_page_token or token
-            self._cursors.save(cursor, token=token, **({} if more else {"census": True}))
+            place: dict[str, Any] = {keep: token} if more else {keep: token, "census": True}
+            self._cursors.save(cursor, **place)
             if page.next_page_token is None or time.monotonic() > self._ends:
                 return token, page.next_page_token is None
 
@@ -265,7 +275,8 @@ class Lister:
 
 
 def _place(cursor: Cursor) -> dict[str, Any]:
-    return {"list_token": cursor.list_token, "incomplete": cursor.incomplete, "relists": cursor.relists}
+    names = ("list_token", "incomplete", "relists", "fresh_token")
+    return {name: getattr(cursor, name) for name in names}
 
 
 @cache

@@ -21,7 +21,7 @@ from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
 from shared.config import Settings
 from shared.domain.files import FOLDER, SHORTCUT, File
-from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, MY_DRIVE
+from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, MY_DRIVE, OCR
 
 Row = dict[str, Any]
 
@@ -90,12 +90,15 @@ class Noting:
         return noted
 
     def announce(self, rows: Iterable[Row], topic: str, reason: FileChanged.Reason.ValueType) -> None:
-        """Have read what is queued, and wait until the broker has it."""
+        """Have read what is queued, and wait until the broker has it. Of a first sync, pictures come last: what is in
+        them must be recognised."""
         for row in rows:
             if row["state"] == "queued":
+                lane = {"lane": OCR} if topic == FILE_BACKFILL and (row["mime_type"] or "").startswith("image/") else {}
                 self._outbox.publish(
                     topic,
                     FileChanged(user_id=self._user_id, file_id=row["file_id"], version=row["version"], reason=reason),
+                    **lane,
                 )
         self._outbox.confirm()
 
@@ -154,7 +157,7 @@ class Noting:
         if targets:
             self._database.run_transaction(self._user_id, story)
             self.announce(
-                ({"state": "queued", "file_id": target.id, "version": target.version} for target in targets),
+                ({**target.as_row(), "state": "queued"} for target in targets),
                 topic,
                 FileChanged.Reason.LISTED,
             )
@@ -259,7 +262,7 @@ class Noting:
             answers = self._drive.files({row["file_id"]: row["resource_key"] for row in some})
             there = [file for file in answers.values() if file is not None and not file.trashed]
             gone = [name for name, file in answers.items() if file is None or file.trashed]
-            self.note(there, FILE_CHANGES, FileChanged.Reason.LISTED, listed=False)
+            self.note(there, FILE_BACKFILL, FileChanged.Reason.LISTED, listed=False)
             if gone and compare:
                 self._note_surplus(gone)
             self.ask_about(gone, FileChanged.Reason.LISTED, removed=True)

@@ -32,7 +32,7 @@ from shared.adapters.watching import Watching
 from shared.config import Settings, settings
 from shared.consume import Delivery, consumes_deliveries, parse
 from shared.domain.errors import BadRequest, DrivestreamError, ReconnectNeeded, Rejected, Unavailable
-from shared.domain.names import DEAD_LETTERS, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, receipt_id
+from shared.domain.names import DEAD_LETTERS, FILE_BACKFILL, FILE_CHANGES, FRESH, MY_DRIVE, SYNC_REQUESTS, receipt_id
 
 PURGED = 50  # jobs of one transaction
 MOST = 500  # rows of one scan; what is left is found by the next tick
@@ -107,7 +107,8 @@ class Caretaker:
                 tx.run("reopen_streamed_jobs", user_id=row["user_id"], file_id=row["file_id"])
         for row in (*due, *lost, *silent):
             changed = FileChanged(user_id=str(row["user_id"]), file_id=row["file_id"], reason=FileChanged.Reason.WAITED)
-            self._outbox.publish(FILE_CHANGES, changed)
+            # What waited takes its own lane again, or a whole first sync would come back as if it were edited now.
+            self._outbox.publish(FILE_CHANGES if row["lane"] == FRESH else FILE_BACKFILL, changed)
         for user_id, corpus in self._cursors.abandoned():
             self._ask(user_id, corpus, SyncRequested.Reason.PAGE)
         self._outbox.confirm()

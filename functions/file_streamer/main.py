@@ -19,6 +19,7 @@ from typing import Any
 import functions_framework
 
 from schemas.messages.file_changed_pb2 import FileChanged
+from schemas.messages.file_chunk_pb2 import FileChunk
 from shared import log
 from shared.adapters import heap
 from shared.adapters.access import Access
@@ -42,7 +43,7 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.files import File, exports_of, why_not_exported
-from shared.domain.names import FILE_CHANGES, FILE_CHUNKS, job_id
+from shared.domain.names import BACKFILL, FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, FRESH, OCR, job_id
 from shared.readers import Limits, read
 
 LONG_WAIT_SECONDS = 900.0
@@ -50,6 +51,8 @@ RECONNECT_SECONDS = 3600.0  # for a person who seems connected; a new consent do
 OUTSIDE = Skipped("It lies outside the folders that you selected.", code="outside_folders")
 LOOKS = 3  # at a file that changes while it is read, before it waits for a quieter time
 _REASON = FileChanged.Reason
+# A next life, and work that waited, keep the lane that they had.
+_LANES = {_REASON.LISTED: BACKFILL, _REASON.CENSUS: BACKFILL, _REASON.CHANGED: FRESH, _REASON.ASKED: FRESH}
 
 
 @functions_framework.http
@@ -135,6 +138,7 @@ class Job:
     cut: str | None  # the bound at which an earlier life ended the text
     tail: str = ""  # the bytes that an earlier life saw last, by name: the next one compares them
     read_as: str = ""  # the rung of a native file's ladder on which an earlier life stood
+    lane: str = FRESH
 
 
 class Lease:
@@ -244,7 +248,10 @@ class Files:
 
     def _say_found(self, file_id: str) -> None:
         outbox = Outbox(self._config)
-        outbox.publish(FILE_CHANGES, FileChanged(user_id=self.user_id, file_id=file_id, reason=_REASON.LISTED))
+        listed = self._why == "listed"
+        reason = _REASON.LISTED if listed else _REASON.CHANGED
+        found = FileChanged(user_id=self.user_id, file_id=file_id, reason=reason)
+        outbox.publish(FILE_BACKFILL if listed else FILE_CHANGES, found)
         outbox.confirm()
 
     def bury(self, ticket: int, code: str, reason: str) -> None:
@@ -334,7 +341,7 @@ class Files:
                 content_key=file.content_key,
                 revision=file.head_revision_id or "",
                 pipeline_version=self._config.pipeline_version,
-                lane="backfill" if changed.reason == _REASON.LISTED else "fresh",
+                lane=_LANES.get(changed.reason),
                 lease_seconds=self._config.lease_seconds,
                 epoch=changed.epoch if changed.job_id == name else 0,
             )
@@ -352,6 +359,7 @@ class Files:
                 point.get("cut"),
                 point.get("tail", ""),
                 point.get("read_as", ""),
+                claimed["lane"],
             )
 
         return self._database.run_transaction(self.user_id, story)
@@ -537,7 +545,7 @@ class Life:
         for chunk in pack(parts, first_index=self._job.next_index):
             self._lease.check()
             message = file_chunk(chunk, self._job.job_id, self._files.user_id, self._file)
-            self._unsaved += self._outbox.publish(FILE_CHUNKS, message)
+            self._unsaved += self._outbox.publish(FILE_CHUNKS, message, lane=self._lane_of(message))
             self._next_index, after, self._cut = chunk.index + 1, dict(chunk.after), chunk.truncated or self._cut
             if self._unsaved >= self._config.window_bytes or time.monotonic() > self._ends:
                 self._save(source, after)
@@ -602,8 +610,15 @@ class Life:
         self._end(LongWait("What Drive sends does not have the checksum that it states.", code=mismatch.code))
 
     def _say(self, changed: FileChanged) -> None:
-        self._outbox.publish(FILE_CHANGES, changed)
+        fresh = self._job.lane == FRESH or changed.reason == _REASON.CHANGED
+        self._outbox.publish(FILE_CHANGES if fresh else FILE_BACKFILL, changed)
         self._outbox.confirm()
+
+    def _lane_of(self, chunk: FileChunk) -> str:
+        """Of a first sync, what must be recognised waits for what has its text already."""
+        if self._job.lane == FRESH:
+            return FRESH
+        return BACKFILL if chunk.kind == FileChunk.Kind.TEXT else OCR
 
 
 def _wait_seconds(why: Unavailable) -> float:

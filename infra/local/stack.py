@@ -33,7 +33,11 @@ AUDIENCE = "drivestream"
 CLIENT_ID = "drivestream-local.apps.example"
 SERVICES = ("postgres", "google", "firestore", "pubsub", "secretmanager", "vertex", "documentai")
 # How many pushes a function has under way. More than this only makes two cores take turns.
-PUSHES = {"file-streamer": 4, "file-streamer-backfill": 4, "ai-processor": 4, "change-lister": 4}
+PUSHES = {
+    "change-lister": 4,
+    "file-streamer": 4, "file-streamer-backfill": 3, "file-streamer-ocr": 1,
+    "ai-processor": 4, "ai-processor-backfill": 3, "ai-processor-ocr": 1,
+}  # fmt: skip
 _GARBAGE_SECONDS = 60.0
 
 

@@ -279,6 +279,7 @@ class Cursor:
     `token` is the change log's position once a whole listing has been seen; `start_token` is the position taken before
     the listing began, and `list_token` the listing's next page. `incomplete` says that Drive has not looked everywhere
     in this listing, `relists` how often it was begun again for that, `census` that somebody wants everything compared.
+    `fresh_token` is how far the change log has been read while the listing goes on.
     """
 
     user_id: str
@@ -292,6 +293,7 @@ class Cursor:
     incomplete: bool = False
     relists: int = 0
     census: bool = False
+    fresh_token: str = ""
 
 
 class Cursors:
@@ -338,19 +340,23 @@ class Cursors:
                 incomplete=fields.get("incomplete", False),
                 relists=fields.get("relists", 0),
                 census=lease["census"],
+                fresh_token=fields.get("fresh_token", ""),
             )
 
         return _transact(self._settings, story)
 
-    def save(self, cursor: Cursor, **fields: Any) -> None:
-        """Move the cursor and renew the lease. Raises `Superseded` when somebody newer holds it."""
+    def save(self, cursor: Cursor, *, hear: bool = False, **fields: Any) -> bool:
+        """Move the cursor and renew the lease. Returns whether somebody left word; who says that they `hear` it reads
+        the change log next. Raises `Superseded` when somebody newer holds it."""
         reference = self._of(cursor.user_id, cursor.corpus)
 
-        def story(transaction: Transaction) -> None:
+        def story(transaction: Transaction) -> bool:
             snapshot = self._held(reference, cursor, transaction)
-            transaction.update(reference, {**fields, "lease_until": self._until(snapshot)})
+            heard = {"dirty": False} if hear else {}
+            transaction.update(reference, {**fields, **heard, "lease_until": self._until(snapshot)})
+            return bool(snapshot.get("dirty"))
 
-        _transact(self._settings, story)
+        return _transact(self._settings, story)
 
     def release(self, cursor: Cursor, *, more: bool = False) -> bool:
         """Give the lease back. False when somebody left word meanwhile: the lease stays, and the holder reads again.

@@ -14,6 +14,13 @@ FILE_CHUNKS = "file-chunks"
 TICKS = "ticks"
 DEAD_LETTERS = "dead-letters"
 
+# Lanes, as the attribute `lane` of a message says: each has subscriptions of its own, so that nothing waits behind what
+# may take longer. What was edited now goes before a first sync, and of that, what has text before what must be
+# recognised. A message without the attribute is fresh.
+FRESH = "fresh"
+BACKFILL = "backfill"
+OCR = "ocr"
+
 MY_DRIVE = "my-drive"
 
 _NAMESPACE = UUID("8f0c9c5e-3f0e-5d0b-9d59-6f6b1c2f7a11")

@@ -414,6 +414,19 @@ class Pipeline:
                 subscription=name, ack_ids=[received.ack_id for received in answer.received_messages]
             )
 
+    def hold_lanes(self, subscription: str) -> None:
+        """Deliver nothing to a function's subscription, nor to those of its other lanes, until they are released."""
+        for name in self._lanes(subscription):
+            self.pubsub.faults.hold(name)
+
+    def release_lanes(self, subscription: str) -> None:
+        """Deliver again."""
+        for name in self._lanes(subscription):
+            self.pubsub.faults.release(name)
+
+    def _lanes(self, subscription: str) -> list[str]:
+        return [name for name in self.pubsub.backlog() if name == subscription or name.startswith(f"{subscription}-")]
+
     def settle(self) -> None:
         """Wait until no message is on its way: every push has been answered for good."""
         wait_for(lambda: not self.backlog(), lambda: f"still on their way: {self.backlog()}")

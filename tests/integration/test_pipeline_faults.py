@@ -137,7 +137,7 @@ def test_a_zombie_cannot_write(pipeline: Pipeline) -> None:
     person = pipeline.person({"a.md": "Only once.\n"})
     zombie, files = claim(pipeline, person, "a.md")
     pipeline.sql(f"UPDATE gdrive_jobs SET lease_until = now() WHERE job_id = '{zombie.job_id}'")
-    pipeline.pubsub.faults.hold("ai-processor")
+    pipeline.hold_lanes("ai-processor")
     pipeline.pubsub.faults.release("file-streamer-backfill")
     pipeline.settle()
     before = pipeline.sql(f"SELECT * FROM gdrive_jobs WHERE job_id = '{zombie.job_id}'")
@@ -152,7 +152,7 @@ def test_a_zombie_cannot_write(pipeline: Pipeline) -> None:
 
     assert wrote == [False, False, False]
     assert pipeline.sql(f"SELECT * FROM gdrive_jobs WHERE job_id = '{zombie.job_id}'") == before
-    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.release_lanes("ai-processor")
     pipeline.settle()
     assert pipeline.states(person) == {"a.md": "indexed"}
 
@@ -204,10 +204,10 @@ def test_a_life_that_failed_does_not_keep_its_file_from_the_next_delivery(pipeli
 
 def test_the_last_chunk_and_the_end_of_the_stream_finish_a_file_in_either_order(pipeline: Pipeline) -> None:
     """Whoever is last shows the file. If each took the other for the last one, it would never be shown."""
-    pipeline.pubsub.faults.hold("ai-processor")
+    pipeline.hold_lanes("ai-processor")
     end_first = pipeline.person({"a.md": "End first.\n"})
     before = pipeline.states(end_first)
-    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.release_lanes("ai-processor")
     pipeline.settle()
     with pipeline.setting(LIFE_SECONDS="0"):
         pipeline.pubsub.faults.hold("file-streamer")
@@ -227,7 +227,7 @@ def test_the_last_chunk_and_the_end_of_the_stream_may_commit_together(pipeline: 
     pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
     with pipeline.setting(LIFE_SECONDS="0"):
         pipeline.pubsub.faults.hold("file-streamer")
-        pipeline.pubsub.faults.hold("ai-processor")
+        pipeline.hold_lanes("ai-processor")
         person = pipeline.person({"a.md": "Together.\n"})
     (chunk,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
     job_id, epoch = job_of(pipeline, person)
@@ -276,7 +276,7 @@ def test_a_dead_chunk_fails_its_file_and_a_next_try_pays_for_what_is_missing_onl
     """Of a book in two chunks one was given up; the other one is not embedded again."""
     pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
     with pipeline.setting(ENTITIES="off"):
-        pipeline.pubsub.faults.hold("ai-processor")
+        pipeline.hold_lanes("ai-processor")
         person = pipeline.person({"book.txt": long_text("delta", 600_000)})
         first, dead = pipeline.messages(FILE_CHUNKS, person, FileChunk)
         assert pipeline.push("ai_processor", first).status_code == 204
@@ -284,7 +284,7 @@ def test_a_dead_chunk_fails_its_file_and_a_next_try_pays_for_what_is_missing_onl
         assert pipeline.push("channel_renewer", dead, attributes=marks).status_code == 204
         buried = pipeline.states(person)
         texts = pipeline.vertex.texts
-        pipeline.pubsub.faults.release("ai-processor")
+        pipeline.release_lanes("ai-processor")
         pipeline.settle()
         make_due(pipeline, person)
         pipeline.tick("reap")
@@ -298,7 +298,7 @@ def test_a_dead_chunk_fails_its_file_and_a_next_try_pays_for_what_is_missing_onl
 def test_the_dead_chunk_of_an_old_revision_says_nothing_about_the_new_one(pipeline: Pipeline) -> None:
     """Otherwise a file that is fine would be called failed."""
     pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
-    pipeline.pubsub.faults.hold("ai-processor")
+    pipeline.hold_lanes("ai-processor")
     person = pipeline.person({"a.md": "First.\n"})
     (old,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
     person.put("a.md", "Second.\n")
@@ -308,7 +308,7 @@ def test_the_dead_chunk_of_an_old_revision_says_nothing_about_the_new_one(pipeli
     pipeline.push("channel_renewer", old, attributes=marks)
 
     assert pipeline.states(person) == {"a.md": "processing"}
-    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.release_lanes("ai-processor")
     pipeline.settle()
     assert pipeline.text(person, "a.md") == "Second."
 
@@ -346,12 +346,12 @@ def test_a_quota_that_ends_in_the_middle_of_a_file_loses_none_of_its_chunks(pipe
     text = long_text("delta", 900_000)
     with pipeline.setting(ENTITIES="off", WINDOW_BYTES=200_000):
         whole = pipeline.person({"book.txt": text})
-        pipeline.pubsub.faults.hold("ai-processor")
+        pipeline.hold_lanes("ai-processor")
         pipeline.google.faults.cut(750_000)
         pipeline.google.faults.fail("files.media", 403, "downloadQuotaExceeded", skip=1)
         person = pipeline.person({"book.txt": text})
         waiting, requests = pipeline.states(person), pipeline.google.faults.media_bytes
-        pipeline.pubsub.faults.release("ai-processor")
+        pipeline.release_lanes("ai-processor")
         pipeline.settle()
         during = pipeline.count("gdrive_chunks", person)
         make_due(pipeline, person)
@@ -409,12 +409,12 @@ def test_an_answer_of_drive_that_comes_late_is_not_believed(pipeline: Pipeline) 
 
 def test_a_chunk_that_comes_after_the_file_went_brings_nothing_back(pipeline: Pipeline) -> None:
     """The file went into the bin while its text was still on its way."""
-    pipeline.pubsub.faults.hold("ai-processor")
+    pipeline.hold_lanes("ai-processor")
     person = pipeline.person({"a.md": "Gone before it came.\n"})
     pipeline.google.trash(person.id_of("a.md"))
     pipeline.sync(person)
 
-    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.release_lanes("ai-processor")
     pipeline.settle()
     in_bin = pipeline.states(person), pipeline.search(person, "gone before")
     pipeline.google.untrash(person.id_of("a.md"))
@@ -426,13 +426,13 @@ def test_a_chunk_that_comes_after_the_file_went_brings_nothing_back(pipeline: Pi
 
 def test_a_chunk_that_comes_after_the_file_was_closed_to_us_brings_nothing_back(pipeline: Pipeline) -> None:
     """Who may no longer read a file must not find its text either, once we were told."""
-    pipeline.pubsub.faults.hold("ai-processor")
+    pipeline.hold_lanes("ai-processor")
     person = pipeline.person({"a.md": "Closed before it came.\n"})
     pipeline.google.faults.fail("files.get", 403, "insufficientFilePermissions")
     changed = FileChanged(user_id=person.user_id, file_id=person.id_of("a.md"), reason=REASON.CHANGED)
     assert pipeline.push("file_streamer", changed).status_code == 204
 
-    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.release_lanes("ai-processor")
     pipeline.settle()
 
     assert pipeline.states(person) == {"a.md": "skipped"}
@@ -443,7 +443,7 @@ def test_a_chunk_that_comes_after_the_file_was_closed_to_us_brings_nothing_back(
 def test_a_chunk_is_not_written_for_what_went_while_the_model_was_thinking(pipeline: Pipeline, what: str) -> None:
     """Asking before the billed call is cheap, but only what is asked in the writing transaction counts."""
     pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
-    pipeline.pubsub.faults.hold("ai-processor")
+    pipeline.hold_lanes("ai-processor")
     person = pipeline.person({"a.md": "A long thought.\n"})
     (chunk,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
     pipeline.vertex.faults.slow_next(1, 1.5)
@@ -472,7 +472,7 @@ def test_a_chunk_is_not_written_for_what_went_while_the_model_was_thinking(pipel
 def test_nothing_is_written_for_somebody_who_is_leaving(pipeline: Pipeline) -> None:
     """From the moment a person asks to be forgotten, no function writes a row of theirs, whatever comes."""
     pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
-    pipeline.pubsub.faults.hold("ai-processor")
+    pipeline.hold_lanes("ai-processor")
     person = pipeline.person({"a.md": "Leaving.\n"})
     (chunk,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
     pipeline.pubsub.faults.hold("file-streamer")

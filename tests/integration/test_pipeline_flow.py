@@ -184,11 +184,11 @@ def test_content_that_is_taken_back_while_it_is_understood_can_come_again(pipeli
     """A, then B whose chunks are still on their way, then A again: B's chunks are refused, and B must not be stuck."""
     first, second = "The well is deep.\n", "The well has dried up.\n"
     person = pipeline.person({"a.md": first})
-    pipeline.pubsub.faults.hold("ai-processor")
+    pipeline.hold_lanes("ai-processor")
     for text in (second, first):
         person.put("a.md", text)
         pipeline.sync(person)
-    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.release_lanes("ai-processor")
     pipeline.settle()
     between = pipeline.text(person, "a.md"), pipeline.states(person)
 

@@ -236,12 +236,12 @@ def test_a_file_outside_is_not_read_on_request_nor_by_a_late_message(pipeline: P
 def test_a_late_chunk_of_a_file_that_left_is_refused(pipeline: Pipeline) -> None:
     """What was read before the selection may still be on its way to be understood."""
     person = pipeline.person(TREE)
-    pipeline.pubsub.faults.hold("ai-processor")
+    pipeline.hold_lanes("ai-processor")
     person.put("outside/c.md", "Cherries, in brandy.\n")
     pipeline.sync(person)
     select(pipeline, person, person.id_of("inside"))
 
-    pipeline.pubsub.faults.release("ai-processor")
+    pipeline.release_lanes("ai-processor")
     pipeline.settle()
 
     assert searchable(pipeline, person) == {"a.md", "b.md"}

@@ -72,14 +72,20 @@ def _apply_topic(client: PublisherClient, parent: str, name: str, schema: str | 
 
 
 def _apply_subscription(client: SubscriberClient, wanted: types.Subscription) -> None:
-    if not _made(lambda: client.create_subscription(request=wanted)):
-        client.update_subscription(subscription=wanted, update_mask=FieldMask(paths=_CHANGEABLE))
+    if _made(lambda: client.create_subscription(request=wanted)):
+        return
+    if client.get_subscription(subscription=wanted.name).filter != wanted.filter:
+        # A filter cannot be changed. What the old one held is lost with it; the caretaker says it again.
+        client.delete_subscription(subscription=wanted.name)
+        client.create_subscription(request=wanted)
+    client.update_subscription(subscription=wanted, update_mask=FieldMask(paths=_CHANGEABLE))
 
 
 def _subscription(parent: str, name: str, described: Mapping[str, Any]) -> types.Subscription:
     wanted = types.Subscription(
         name=f"{parent}/subscriptions/{name}",
         topic=f"{parent}/topics/{described['topic']}",
+        filter=described.get("filter", ""),
         ack_deadline_seconds=described["ack_deadline_seconds"],
         retry_policy=types.RetryPolicy(
             minimum_backoff={"seconds": described["minimum_backoff_seconds"]},

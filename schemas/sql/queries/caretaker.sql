@@ -11,7 +11,7 @@ WHERE (f.user_id, f.file_id) IN (
     SELECT w.user_id, w.file_id FROM gdrive_files w JOIN users u USING (user_id)
     WHERE w.state IN ('waiting', 'failed') AND w.next_try <= app_now() AND u.status = 'active'
     ORDER BY w.next_try LIMIT :most FOR UPDATE OF w SKIP LOCKED)
-RETURNING f.user_id, f.file_id, f.version;
+RETURNING f.user_id, f.file_id, (SELECT j.lane FROM gdrive_jobs j WHERE j.job_id = f.wanted_job) AS lane;
 
 -- name: lost_leases
 -- Jobs whose holder died: the lease ended by itself. Handed out once per lease.
@@ -23,7 +23,7 @@ WHERE j.job_id IN (
             OR (l.lease_until IS NULL
                 AND l.updated_at <= app_now() - make_interval(secs => CAST(:quiet_seconds AS double precision))))
     ORDER BY l.lease_until LIMIT :most FOR UPDATE OF l SKIP LOCKED)
-RETURNING j.user_id, j.file_id;
+RETURNING j.user_id, j.file_id, j.lane;
 
 -- name: quiet_files
 -- Queued or half done for long, and nobody holds a lease: the message is lost, so it is said again.
@@ -35,7 +35,7 @@ WHERE (f.user_id, f.file_id) IN (
         AND NOT EXISTS (SELECT FROM gdrive_jobs j WHERE j.job_id = q.wanted_job AND j.state IN ('streaming', 'streamed')
             AND j.updated_at > app_now() - make_interval(secs => CAST(:quiet_seconds AS double precision)))
     ORDER BY q.state_at LIMIT :most FOR UPDATE OF q SKIP LOCKED)
-RETURNING f.user_id, f.file_id, f.version;
+RETURNING f.user_id, f.file_id, (SELECT j.lane FROM gdrive_jobs j WHERE j.job_id = f.wanted_job) AS lane;
 
 -- name: reopen_streamed_jobs
 -- A job whose last chunks never came back is read again from its start; finished chunks are not paid for twice.

@@ -131,7 +131,7 @@ UPDATE gdrive_files f SET
     found_at = CASE WHEN o.inside THEN app_now() ELSE f.found_at END
 FROM other o
 WHERE f.user_id = o.user_id AND f.file_id = o.file_id
-RETURNING f.file_id, f.state, f.version;
+RETURNING f.file_id, f.state, f.version, f.mime_type;
 
 -- name: selection
 -- Which folders are to be read, and whether the files are sorted by them.

@@ -22,20 +22,21 @@ FROM gdrive_jobs WHERE user_id = app_user_id() AND job_id = :job_id;
 -- name: claim_job
 -- Take the lease with a new epoch. Nobody gets it while another holder's lease runs, except the life it was handed to
 -- (the message carries its epoch). A job whose chunks may have been refused meanwhile begins again at its start; its
--- recorded chunks are not worked on twice, because their names are the same.
+-- recorded chunks are not worked on twice, because their names are the same. Without a `lane` it keeps the one it has.
 INSERT INTO gdrive_jobs AS j (job_id, user_id, file_id, content_key, revision, pipeline_version, lane, state, epoch,
     lease_until, attempts)
-VALUES (:job_id, app_user_id(), :file_id, :content_key, :revision, :pipeline_version, :lane, 'streaming', 1,
+VALUES (:job_id, app_user_id(), :file_id, :content_key, :revision, :pipeline_version,
+    coalesce(CAST(:lane AS text), 'backfill'), 'streaming', 1,
     app_now() + make_interval(secs => CAST(:lease_seconds AS double precision)), 1)
 ON CONFLICT (job_id) DO UPDATE SET
     state = 'streaming', epoch = j.epoch + 1, lease_until = excluded.lease_until, attempts = j.attempts + 1,
-    lane = excluded.lane, next_try = NULL, reason_code = NULL, reason = NULL, updated_at = app_now(),
+    lane = coalesce(CAST(:lane AS text), j.lane), next_try = NULL, reason_code = NULL, reason = NULL, updated_at = app_now(),
     checkpoint = CASE WHEN j.state IN ('streaming', 'waiting') THEN j.checkpoint END,
     expected_chunks = NULL
 WHERE CASE WHEN CAST(:epoch AS bigint) > 0 THEN j.state = 'streaming' AND j.epoch = CAST(:epoch AS bigint)
     ELSE j.state IN ('waiting', 'skipped', 'failed', 'superseded')
         OR (j.state = 'streaming' AND (j.lease_until IS NULL OR j.lease_until <= app_now())) END
-RETURNING j.epoch, j.checkpoint, j.attempts;
+RETURNING j.epoch, j.checkpoint, j.attempts, j.lane;
 
 -- name: restore_job
 -- The content is one that we have read whole before and still hold: show it again, at no cost. Touching the job keeps
