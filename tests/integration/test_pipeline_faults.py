@@ -202,6 +202,13 @@ def test_a_life_that_failed_does_not_keep_its_file_from_the_next_delivery(pipeli
     assert pipeline.states(person) == {"a.md": "indexed"}
 
 
+def one_life(pipeline: Pipeline, person: Person, name: str) -> None:
+    """The first life of reading a file, and what comes of it; its next one is held."""
+    changed = FileChanged(user_id=person.user_id, file_id=person.id_of(name), reason=FileChanged.Reason.LISTED)
+    assert pipeline.push("file_streamer", changed).status_code == 204
+    pipeline.settle()
+
+
 def test_the_last_chunk_and_the_end_of_the_stream_finish_a_file_in_either_order(pipeline: Pipeline) -> None:
     """Whoever is last shows the file. If each took the other for the last one, it would never be shown."""
     pipeline.hold_lanes("ai-processor")
@@ -210,11 +217,12 @@ def test_the_last_chunk_and_the_end_of_the_stream_finish_a_file_in_either_order(
     pipeline.release_lanes("ai-processor")
     pipeline.settle()
     with pipeline.setting(LIFE_SECONDS="0"):
-        pipeline.pubsub.faults.hold("file-streamer")
+        pipeline.hold_lanes("file-streamer")
         chunk_first = pipeline.person({"a.md": "Chunk first.\n"})
+        one_life(pipeline, chunk_first, "a.md")
         chunks = pipeline.count("gdrive_chunks", chunk_first)
         between = pipeline.states(chunk_first)
-        pipeline.pubsub.faults.release("file-streamer")
+        pipeline.release_lanes("file-streamer")
         pipeline.settle()
 
     assert (before, between, chunks) == ({"a.md": "processing"}, {"a.md": "processing"}, 1)
@@ -226,9 +234,10 @@ def test_the_last_chunk_and_the_end_of_the_stream_may_commit_together(pipeline: 
     """Both wait for the same row at once; the one that comes second must see what the first one wrote."""
     pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
     with pipeline.setting(LIFE_SECONDS="0"):
-        pipeline.pubsub.faults.hold("file-streamer")
+        pipeline.hold_lanes("file-streamer")
         pipeline.hold_lanes("ai-processor")
         person = pipeline.person({"a.md": "Together.\n"})
+        one_life(pipeline, person, "a.md")
     (chunk,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
     job_id, epoch = job_of(pipeline, person)
     files = Files(pipeline.speaking_as("worker"), person.user_id, person.id_of("a.md"), pipeline.settings, "listed")
