@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -76,6 +77,22 @@ def test_a_second_sync_of_an_unchanged_drive_reads_no_content(pipeline: Pipeline
     assert pipeline.passages(person) == passages
     for route in ("files.media", "files.export", "files.get"):
         assert pipeline.google.faults.calls[route] == calls.get(route, 0), route
+
+
+def test_an_unchanged_drive_costs_two_requests_for_each_corpus_at_most(pipeline: Pipeline) -> None:
+    """The sweep asks a thousand silent people every quarter of an hour: what it asks is what it costs."""
+    person = pipeline.person({"a.md": "One.\n"}, connect=False)
+    pipeline.team("grange", person, files={"b.md": "Two.\n"})
+    pipeline.connect(person)
+    pipeline.settle()
+    [[drive]] = pipeline.sql(f"SELECT drive_id FROM gdrive_files WHERE user_id = '{person.user_id}' AND name = 'b.md'")
+    asked = {}
+    for corpus in ("my-drive", drive):
+        before = Counter(pipeline.google.faults.calls)
+        pipeline.sync(person, corpus=corpus)
+        asked[corpus] = {route: count for route, count in (pipeline.google.faults.calls - before).items() if count}
+
+    assert asked == {"my-drive": {"changes.list": 1, "drives.list": 1}, drive: {"changes.list": 1}}
 
 
 def test_an_edit_replaces_what_search_shows(pipeline: Pipeline) -> None:
