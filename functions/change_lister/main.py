@@ -62,6 +62,7 @@ class Lister:
         self._watching = Watching(config, database)
         self._noting = Noting(config, database, drive, self._user_id, self._corpus, requested.announced_ms)
         self._restarts = 0
+        self._changed: list[datetime] = []  # when what the log tells came to be
         self._ends = time.monotonic() + config.life_seconds
 
     def run(self) -> None:
@@ -96,6 +97,8 @@ class Lister:
             while True:
                 done = self._noting.sort_if_due(self._ends)
                 token, at_end = self._drain(cursor, token)
+                if at_end:
+                    self._listen(token)
                 if done and at_end and self._cursors.release(cursor):
                     return None
                 if time.monotonic() > self._ends:
@@ -108,6 +111,12 @@ class Lister:
             if self._corpus == MY_DRIVE:
                 raise
             return self._leave(cursor)
+
+    def _listen(self, token: str) -> None:
+        """What a sweep finds although nobody announced it says that a channel is silent."""
+        if self._changed and self._requested.reason == SyncRequested.Reason.TICK:
+            self._watching.replace_silent(self._user_id, self._corpus, self._drive, token, max(self._changed))
+        self._changed.clear()
 
     def _listed(self, cursor: Cursor) -> str | None:
         """Where the change log is to be read from, after a listing where one is needed. None when the life ended."""
@@ -186,6 +195,7 @@ class Lister:
         under that name, and whether that is the end."""
         while True:
             page = self._drive.changes(token, self._corpus)
+            self._changed += [change.time for change in page.changes if change.time is not None]
             more = self._take(page.changes)
             token = page.next_page_token or page.new_start_page_token or token
             place: dict[str, Any] = {keep: token} if more else {keep: token, "census": True}

@@ -31,6 +31,12 @@ CENSUS = Gauge(
     ["finding"],
     registry=REGISTRY,
 )
+CHANNELS = Gauge(
+    "drivestream_corpora",
+    "Corpora whose changes Drive announces, does not announce, or whose channel was silent within a day.",
+    ["channel"],
+    registry=REGISTRY,
+)
 STREAMS = Gauge("drivestream_dashboard_streams", "Event streams that are open now.", registry=REGISTRY)
 
 Door = Callable[[flask.Request], flask.Response]
@@ -62,11 +68,14 @@ def healthz(visit: Visit) -> flask.Response:
 
 
 def metrics(visit: Visit) -> flask.Response:
-    """Counters of this process, and what the censuses found, in Prometheus' text form."""
+    """Counters of this process, what the censuses found, and how the channels are, in Prometheus' text form."""
     try:
         with visit.database.transaction(None) as tx:
             for row in tx.rows("census_totals"):
                 CENSUS.labels(row["finding"]).set(row["files"])
+            for row in tx.rows("channel_totals"):
+                CHANNELS.labels(row["kind"]).set(row["corpora"])
     except Unavailable:
         CENSUS.clear()  # what is not known now is not told
+        CHANNELS.clear()
     return flask.Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)

@@ -207,7 +207,8 @@ CREATE TABLE gdrive_webhooks (
     state text NOT NULL CHECK (state IN ('pending', 'active', 'stopped', 'unsupported')),
     expires_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT app_now(),
-    updated_at timestamptz NOT NULL DEFAULT app_now()
+    updated_at timestamptz NOT NULL DEFAULT app_now(),
+    silent_at timestamptz -- when it was found to announce nothing
 );
 CREATE INDEX gdrive_webhooks_by_user ON gdrive_webhooks (user_id, corpus);
 
@@ -323,6 +324,22 @@ $$;
 COMMENT ON FUNCTION stand_still() IS
     'Until this transaction ends nobody writes for the person: who writes later sees what it changed.';
 
+CREATE FUNCTION channel_totals() RETURNS TABLE (kind text, corpora bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH corpus AS (
+        SELECT bool_or(w.state = 'active' AND w.expires_at > app_now()) AS announced,
+            bool_or(coalesce(w.silent_at > app_now() - interval '1 day', false)) AS silent
+        FROM gdrive_webhooks w JOIN users u USING (user_id) WHERE u.status = 'active'
+        GROUP BY w.user_id, w.corpus
+    )
+    SELECT 'announced', count(*) FILTER (WHERE announced) FROM corpus
+    UNION ALL
+    SELECT 'unannounced', count(*) FILTER (WHERE NOT announced) FROM corpus
+    UNION ALL
+    SELECT 'silent', count(*) FILTER (WHERE silent) FROM corpus
+$$;
+COMMENT ON FUNCTION channel_totals() IS 'How the notification channels of everybody are, in numbers only.';
+
 CREATE FUNCTION census_totals() RETURNS TABLE (finding text, files bigint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT 'compared', coalesce(sum(compared), 0)::bigint FROM gdrive_censuses
@@ -437,7 +454,7 @@ DO $$
 DECLARE
     personal text;
     doors text[] := ARRAY['users', 'signin_codes', 'sessions'];
-    searched text[] := ARRAY['memories', 'gdrive_files', 'gdrive_censuses', 'gdrive_census_findings'];
+    searched text[] := ARRAY['memories', 'gdrive_files', 'gdrive_censuses', 'gdrive_census_findings', 'gdrive_webhooks'];
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
         'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'gdrive_webhooks', 'file_events',
@@ -485,6 +502,7 @@ ALTER FUNCTION person_of_session(bytea) OWNER TO drivestream_definer;
 ALTER FUNCTION end_session(bytea) OWNER TO drivestream_definer;
 ALTER FUNCTION ask_to_be_forgotten() OWNER TO drivestream_definer;
 ALTER FUNCTION stand_still() OWNER TO drivestream_definer;
+ALTER FUNCTION channel_totals() OWNER TO drivestream_definer;
 ALTER FUNCTION census_totals() OWNER TO drivestream_definer;
 ALTER FUNCTION search_passages(text, halfvec, text, integer, integer) OWNER TO drivestream_definer;
 REVOKE ALL ON FUNCTION connect_person(text, text, text) FROM PUBLIC;
@@ -493,6 +511,7 @@ REVOKE ALL ON FUNCTION person_of_session(bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION end_session(bytea) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ask_to_be_forgotten() FROM PUBLIC;
 REVOKE ALL ON FUNCTION stand_still() FROM PUBLIC;
+REVOKE ALL ON FUNCTION channel_totals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION census_totals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION search_passages(text, halfvec, text, integer, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION connect_person(text, text, text) TO drivestream_worker;
@@ -501,5 +520,6 @@ GRANT EXECUTE ON FUNCTION person_of_session(bytea) TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION end_session(bytea) TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION ask_to_be_forgotten() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION stand_still() TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION channel_totals() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION census_totals() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION search_passages(text, halfvec, text, integer, integer) TO drivestream_reader;

@@ -165,6 +165,7 @@ class Channel:
     expires_at: datetime
     recorded_at: datetime
     announced_at: datetime  # when the door last asked for a sync that has not begun yet
+    notified_at: datetime  # when the door last believed a notification
     now: datetime  # the server's clock when this was read
 
 
@@ -257,7 +258,8 @@ class Channels:
                     return False
                 unchanged = client(self._settings).write_option(last_update_time=snapshot.update_time)
                 try:
-                    reference.update({"announced_at": snapshot.read_time}, option=unchanged, **_briefly())
+                    now = snapshot.read_time
+                    reference.update({"announced_at": now, "notified_at": now}, option=unchanged, **_briefly())
                 except (_google().FailedPrecondition, _google().NotFound):
                     continue  # somebody was faster; what they did decides
             return True
@@ -562,6 +564,7 @@ def _channel(snapshot: DocumentSnapshot[Any]) -> Channel:
         expires_at=fields["expires_at"],
         recorded_at=fields.get("recorded_at", _LONG_AGO),
         announced_at=fields["announced_at"],
+        notified_at=fields.get("notified_at", _LONG_AGO),
         now=snapshot.read_time,
     )
 

@@ -7,6 +7,10 @@ moment. Whatever breaks between two steps, there are never more than two of a co
                names its resource, makes it open at the door (`Channels.adopt`). One that stays silent is forgotten.
     open       its resource is known, so it can be stopped. Believed until the expiry that Drive granted.
     stopped    at Drive and here, once a newer one is open.
+
+A channel may be open by every record and say nothing: an address that changed, a wall in front of it, a fault of
+Drive's. What a sweep finds tells: a change that is minutes old, and that no notification announced. Such a channel is
+replaced, and counted.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from shared.config import Settings
 from shared.domain.errors import Rejected
 
 _NEVER_CAME = timedelta(minutes=15)  # Drive's first message to a channel comes within seconds
+_TRIED = timedelta(hours=1)  # a channel is given so long before it is replaced for its silence
+_SKEW = timedelta(seconds=10)  # between Drive's clock and ours; and a burst is announced by its first notification
 
 
 class Watching:
@@ -67,6 +73,25 @@ class Watching:
             self.stop(old, drive)
         return True
 
+    def replace_silent(self, user_id: str, corpus: str, drive: Drive, page_token: str, changed_at: datetime) -> None:
+        """A sweep found a change of that moment: where an open channel should have announced it, and nothing came, open
+        another one in its place."""
+        if not self._settings.webhook_url:
+            return
+        opened = [channel for channel in self._channels.of_corpus(user_id, corpus) if channel.resource_id]
+        now = self._clock(user_id)
+        if now - changed_at < timedelta(seconds=self._settings.silence_seconds) or not opened:
+            return
+        newest = max(channel.recorded_at for channel in opened)
+        heard = max(channel.notified_at for channel in opened)
+        if heard > changed_at - _SKEW or newest > changed_at - _SKEW or newest > now - _TRIED:
+            return
+        log.event("channel silent", "WARNING", user_id=user_id, corpus=corpus, channel_id=opened[0].channel_id)
+        if self._open(user_id, corpus, drive, page_token, now):
+            for channel in opened:
+                self.stop(channel, drive)
+                self._note_silence(user_id, channel.channel_id)
+
     def _margin(self, channel: Channel) -> timedelta:
         """How long before its end a channel is replaced: by up to a quarter sooner, so that channels of people who
         connected together do not end together for ever."""
@@ -107,6 +132,9 @@ class Watching:
         self._channels.activate(channel_id, watch.resource_id, granted)
         self._note(user_id, channel_id, corpus, "active", watch.resource_id, granted)
         return True
+
+    def _note_silence(self, user_id: str, channel_id: str) -> None:
+        self._database.run_transaction(user_id, lambda tx: tx.run("note_silence", channel_id=channel_id))
 
     def _note(
         self, user_id: str, channel_id: str, corpus: str, state: str, resource_id: str | None, expires: datetime | None

@@ -26,6 +26,7 @@ from shared.adapters.watching import Watching
 from shared.domain.errors import Unavailable
 from shared.domain.names import MY_DRIVE
 from tests.integration.pipeline import Person, Pipeline, pipeline, wait_for
+from tests.integration.test_pipeline_scope import ask
 
 __all__ = ["pipeline"]
 pytestmark = pytest.mark.xdist_group("pipeline")
@@ -165,3 +166,74 @@ class Life(RuleBasedStateMachine):
         self.pipeline.google.faults.heal()
         self.watched.a_quarter_of_an_hour_passes()
         self.watched.look()
+
+
+# Silence --------------------------------------------------------------------------------------------------------------
+
+
+def of_yesterday(pipeline: Pipeline, person: Person) -> Channel:
+    """The person's one channel, as if it were a day old."""
+    channels = Channels(pipeline.settings)
+    [channel] = channels.of_person(person.user_id)
+    channels._of(channel.channel_id).update({"recorded_at": channel.recorded_at - timedelta(days=1)})
+    return channel
+
+
+def status_of_channels(pipeline: Pipeline, person: Person) -> list[dict[str, Any]]:
+    """What the person is told of the channels."""
+    found: list[dict[str, Any]] = ask(pipeline, person, "GET", "/api/status").json()["channels"]
+    return found
+
+
+def silent_corpora(pipeline: Pipeline) -> float:
+    """What the operator is told of them."""
+    metrics = pipeline.post("dashboard", method="GET", path="/metrics").text
+    [value] = [
+        line.split()[1] for line in metrics.splitlines() if line.startswith('drivestream_corpora{channel="silent"}')
+    ]
+    return float(value)
+
+
+def test_a_channel_that_announces_nothing_is_noticed_and_replaced(watched: Watched) -> None:
+    """Open by every record for another six days, and each change is a quarter of an hour late: the sweep can tell."""
+    pipeline, person = watched.pipeline, watched.person
+    old = of_yesterday(pipeline, person)
+    before = silent_corpora(pipeline)
+    with pipeline.setting(SILENCE_SECONDS="0", WEBHOOK_URL=pipeline.url("drive_webhook")):
+        pipeline.google.faults.lose_notifications(times=None)
+        person.put("a.md", "Nobody was told.\n")
+        pipeline.sync(person)
+        pipeline.heal()
+        [new] = Channels(pipeline.settings).of_person(person.user_id)
+        [told] = status_of_channels(pipeline, person)
+        person.put("a.md", "Everybody is told.\n")
+        wait_for(lambda: pipeline.text(person, "a.md") == "Everybody is told.")
+        pipeline.settle()
+
+    assert new.channel_id != old.channel_id
+    assert watched.at_google() == {new.channel_id}
+    assert (told["state"], told["silent_at"] is not None) == ("active", True)
+    assert silent_corpora(pipeline) == before + 1
+
+
+def test_a_channel_that_announced_the_change_or_is_new_is_left_alone(watched: Watched) -> None:
+    """A sweep that comes first, and a notification that takes a minute, are no silence."""
+    pipeline, person = watched.pipeline, watched.person
+    [new] = Channels(pipeline.settings).of_person(person.user_id)
+    with pipeline.setting(SILENCE_SECONDS="0", WEBHOOK_URL=pipeline.url("drive_webhook")):
+        pipeline.google.faults.lose_notifications(times=None)
+        person.put("a.md", "Just after it was opened.\n")
+        pipeline.sync(person)
+    old = of_yesterday(pipeline, person)
+    person.put("a.md", "A sweep was faster.\n")
+    pipeline.sync(person)
+    pipeline.heal()
+    with pipeline.setting(SILENCE_SECONDS="0", WEBHOOK_URL=pipeline.url("drive_webhook")):
+        pipeline.pubsub.faults.hold("change-lister")
+        person.put("a.md", "It was announced.\n")
+        wait_for(lambda: Channels(pipeline.settings).of_person(person.user_id)[0].notified_at > old.now)
+        pipeline.heal()
+        pipeline.sync(person)
+
+    assert watched.at_google() == {new.channel_id} == {old.channel_id}
+    assert [told["silent_at"] for told in status_of_channels(pipeline, person)] == [None]

@@ -4,6 +4,10 @@ ALTER TABLE gdrive_files ADD COLUMN changed_at timestamptz;
 ALTER TABLE gdrive_files ADD COLUMN found_at timestamptz;
 CREATE INDEX gdrive_files_by_target ON gdrive_files (user_id, shortcut_target_id) WHERE shortcut_target_id IS NOT NULL;
 
+ALTER TABLE gdrive_webhooks ADD COLUMN silent_at timestamptz;
+CREATE POLICY search ON gdrive_webhooks FOR SELECT TO drivestream_definer USING (true);
+GRANT SELECT ON gdrive_webhooks TO drivestream_definer;
+
 ALTER TABLE settings ADD COLUMN folders_due boolean NOT NULL DEFAULT false;
 
 CREATE TABLE gdrive_censuses (
@@ -78,6 +82,22 @@ $$;
 COMMENT ON FUNCTION stand_still() IS
     'Until this transaction ends nobody writes for the person: who writes later sees what it changed.';
 
+CREATE FUNCTION channel_totals() RETURNS TABLE (kind text, corpora bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH corpus AS (
+        SELECT bool_or(w.state = 'active' AND w.expires_at > app_now()) AS announced,
+            bool_or(coalesce(w.silent_at > app_now() - interval '1 day', false)) AS silent
+        FROM gdrive_webhooks w JOIN users u USING (user_id) WHERE u.status = 'active'
+        GROUP BY w.user_id, w.corpus
+    )
+    SELECT 'announced', count(*) FILTER (WHERE announced) FROM corpus
+    UNION ALL
+    SELECT 'unannounced', count(*) FILTER (WHERE NOT announced) FROM corpus
+    UNION ALL
+    SELECT 'silent', count(*) FILTER (WHERE silent) FROM corpus
+$$;
+COMMENT ON FUNCTION channel_totals() IS 'How the notification channels of everybody are, in numbers only.';
+
 CREATE FUNCTION census_totals() RETURNS TABLE (finding text, files bigint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT 'compared', coalesce(sum(compared), 0)::bigint FROM gdrive_censuses
@@ -88,8 +108,11 @@ $$;
 COMMENT ON FUNCTION census_totals() IS 'What the last censuses of everybody found, in numbers only.';
 
 ALTER FUNCTION stand_still() OWNER TO drivestream_definer;
+ALTER FUNCTION channel_totals() OWNER TO drivestream_definer;
 ALTER FUNCTION census_totals() OWNER TO drivestream_definer;
 REVOKE ALL ON FUNCTION stand_still() FROM PUBLIC;
+REVOKE ALL ON FUNCTION channel_totals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION census_totals() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION stand_still() TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION channel_totals() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION census_totals() TO drivestream_reader;

@@ -125,6 +125,10 @@ ON CONFLICT (receipt_id) DO NOTHING;
 -- The last row; everything that still hangs on it goes with it.
 DELETE FROM users WHERE user_id = :user_id AND status = 'erasing';
 
+-- name: note_silence
+-- The channel was open, and announced nothing.
+UPDATE gdrive_webhooks SET silent_at = app_now() WHERE user_id = app_user_id() AND channel_id = :channel_id;
+
 -- name: note_channel
 -- The record of a notification channel, for people and audits.
 INSERT INTO gdrive_webhooks AS w (channel_id, user_id, corpus, resource_id, state, expires_at)

@@ -98,6 +98,10 @@ LEFT JOIN gdrive_files f ON f.user_id = d.user_id AND f.file_id = d.file_id
 WHERE c.user_id = app_user_id()
 GROUP BY c.user_id, c.corpus ORDER BY c.corpus;
 
+-- name: channel_totals
+-- How many corpora of everybody are announced, are not, and had a silent channel within a day, in numbers only.
+SELECT kind, corpora FROM channel_totals();
+
 -- name: census_totals
 -- What the last censuses of everybody found, in numbers only.
 SELECT finding, files FROM census_totals();
@@ -124,9 +128,12 @@ SELECT file_id, index, ordinal, passage, locator, score, matched
 FROM search_passages(CAST(:query AS text), CAST(:vector AS halfvec(768)), CAST(:model AS text), CAST(:most AS integer));
 
 -- name: channels
--- Which corpora Drive announces changes of, and until when.
-SELECT corpus, state, expires_at FROM gdrive_webhooks
-WHERE user_id = app_user_id() AND state IN ('pending', 'active', 'unsupported') ORDER BY corpus, created_at DESC;
+-- Which corpora Drive announces changes of, until when, and when a channel of theirs was last found silent.
+SELECT w.corpus, w.state, w.expires_at, (SELECT max(s.silent_at) FROM gdrive_webhooks s
+    WHERE s.user_id = w.user_id AND s.corpus = w.corpus) AS silent_at
+FROM gdrive_webhooks w
+WHERE w.user_id = app_user_id() AND w.state IN ('pending', 'active', 'unsupported')
+ORDER BY w.corpus, w.created_at DESC;
 
 -- name: clock
 -- The database's clock, which is everybody's.
