@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import email
 import json
 import socketserver
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.simulation.drive_model import DOCUMENT, FOLDER, SHORTCUT, DriveModel, Item, Log, moment
 
+BATCH = "/batch/drive/v3"
 PAGE = 200  # fewer than asked for, as Drive may answer, so that pages are turned
 Answer = tuple[int, bytes]
 
@@ -60,6 +62,8 @@ class DriveDoor:
         body = rfile.read(int(headers.get("content-length") or 0))
         status, content = self.answer(method, target, headers, body)
         kind = "application/json" if content[:1] == b"{" else "text/plain"
+        if target == BATCH:
+            kind = "multipart/mixed; boundary=batch"
         wfile.write(
             f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
         )
@@ -67,6 +71,8 @@ class DriveDoor:
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Any request."""
+        if target == BATCH:
+            return 200, b"".join(self._batch(headers, body)) + b"--batch--\r\n"
         parts = urlsplit(target)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         email = self._identify(headers.get("authorization", "").removeprefix("Bearer "))
@@ -75,6 +81,23 @@ class DriveDoor:
         path = unquote(parts.path).removeprefix("/drive/v3/")
         with self.model.lock:
             return self._route(email, method, path, query, json.loads(body) if body else {})
+
+    def _batch(self, headers: Mapping[str, str], body: bytes) -> Iterator[bytes]:
+        """The answers to the calls of a batch, each with its call's number."""
+        whole = email.message_from_bytes(f"Content-Type: {headers['content-type']}\r\n\r\n".encode() + body)
+        for part in whole.get_payload():
+            line, _, rest = part.get_payload(decode=True).strip().partition(b"\r\n")
+            own = {name.lower(): value for name, value in email.message_from_bytes(rest).items()}
+            status, content = self.answer("GET", line.split()[1].decode(), {**headers, **own}, b"")
+            number = part["Content-ID"].strip("<>")
+            yield (
+                (
+                    f"--batch\r\nContent-Type: application/http\r\nContent-ID: <response-{number}>\r\n\r\n"
+                    f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n\r\n"
+                ).encode()
+                + content
+                + b"\r\n"
+            )
 
     def _route(self, email: str, method: str, path: str, query: Mapping[str, str], body: dict[str, str]) -> Answer:
         model = self.model
