@@ -36,9 +36,11 @@ class Settings:
     oauth_revoke_url: str = "https://oauth2.googleapis.com/revoke"
     oauth_certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
     oauth_issuer: str = "https://accounts.google.com"
-    # Who may push messages to the functions: the service account and the audience of its OIDC token.
+    # Who may push messages to the functions: the service account and the audience of its OIDC token, and who signs it.
     push_service_account: str = ""
     push_audience: str = ""
+    push_certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
+    push_issuer: str = "https://accounts.google.com"
     # Google's services.
     drive_endpoint: str = "https://www.googleapis.com"
     secretmanager_endpoint: str = "https://secretmanager.googleapis.com"

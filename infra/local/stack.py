@@ -160,7 +160,7 @@ class Stack:
             path / "pubsub",
             project=PROJECT,
             sign=self.google.sign,
-            issuer=self.google.settings()["OAUTH_ISSUER"],
+            issuer=self.google.settings()["PUSH_ISSUER"],
             push_concurrency=PUSHES,
             backoff_scale=0.05,
         )

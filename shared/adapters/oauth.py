@@ -149,11 +149,18 @@ def revoke(settings: Settings, token: str) -> None:
 
 def verify_id_token(settings: Settings, id_token: str, audience: str, nonce: str | None = None) -> dict[str, Any]:
     """The claims of an id token that Google signed for `audience`. Raises `BadRequest` (403) for any other."""
+    claims = _verified(settings, id_token, audience, settings.oauth_certs_url, settings.oauth_issuer)
+    if nonce is not None and claims.get("nonce") != nonce:
+        raise _forbidden()
+    return claims
+
+
+def _verified(settings: Settings, id_token: str, audience: str, certs_url: str, issuer: str) -> dict[str, Any]:
     from google.auth import exceptions, jwt
 
     if not audience:
         raise OAuthMisconfigured("No audience is set, so no id token can be accepted.")
-    certs = _certs(settings.oauth_certs_url)
+    certs = _certs(certs_url)
     try:
         key_id = jwt.decode_header(id_token).get("kid")  # type: ignore[no-untyped-call]
         claims: dict[str, Any] = jwt.decode(  # type: ignore[no-untyped-call]
@@ -161,9 +168,7 @@ def verify_id_token(settings: Settings, id_token: str, audience: str, nonce: str
         )
     except (ValueError, TypeError, AttributeError, exceptions.GoogleAuthError) as error:
         raise _forbidden() from error
-    if claims.get("iss") not in {settings.oauth_issuer, "https://accounts.google.com", "accounts.google.com"}:
-        raise _forbidden()
-    if nonce is not None and claims.get("nonce") != nonce:
+    if claims.get("iss") not in {issuer, "https://accounts.google.com", "accounts.google.com"}:
         raise _forbidden()
     return claims
 
@@ -172,7 +177,8 @@ def verify_push_token(settings: Settings, bearer: str) -> None:
     """Accept a message only from our own push service account. Raises `BadRequest` (403) for anybody else."""
     if not settings.push_service_account:
         raise OAuthMisconfigured("PUSH_SERVICE_ACCOUNT is not set, so no push can be accepted.")
-    claims = verify_id_token(settings, bearer.removeprefix("Bearer ").strip(), settings.push_audience)
+    token = bearer.removeprefix("Bearer ").strip()
+    claims = _verified(settings, token, settings.push_audience, settings.push_certs_url, settings.push_issuer)
     if claims.get("email") != settings.push_service_account or claims.get("email_verified") is not True:
         raise _forbidden()
 

@@ -52,6 +52,8 @@ def settings_for(url: str, **more: Any) -> Settings:
         "oauth_issuer": url,
         "push_audience": "https://functions.example",
         "push_service_account": "push@project.iam.gserviceaccount.com",
+        "push_certs_url": f"{url}/certs",
+        "push_issuer": url,
         "retry_base_seconds": 0.002,
     }
     return Settings(google_cloud_project="test", **{**values, **more})
@@ -318,6 +320,32 @@ def test_only_our_own_pusher_may_push(certs: tuple[Server, dict[str, str]]) -> N
     for unset in ("push_audience", "push_service_account"):
         with pytest.raises(oauth.OAuthMisconfigured):
             oauth.verify_push_token(settings_for(server.url, **{unset: ""}), signed(**ours))
+
+
+def test_who_signs_for_people_does_not_sign_for_pushes_nor_the_other_way_round() -> None:
+    """Beside the real Google, a broker on one's own machine signs what it pushes; it must not say who a person is."""
+
+    def respond(request: Request, line: Line) -> None:
+        line.json({OTHER.id: OTHER.public} if request.target == "/push-certs" else {KEY.id: KEY.public})
+
+    with Server(respond) as server:
+        settings = settings_for(server.url, push_certs_url=f"{server.url}/push-certs", push_issuer="http://broker")
+        ours: dict[str, Any] = {
+            "iss": "http://broker",
+            "aud": settings.push_audience,
+            "email": settings.push_service_account,
+            "email_verified": True,
+        }
+
+        oauth.verify_push_token(settings, signed(OTHER, **ours))
+        assert oauth.verify_id_token(settings, signed(iss=server.url), "client-1")["sub"] == "7"
+        with pytest.raises(BadRequest):
+            oauth.verify_push_token(settings, signed(**ours))
+        for claims in ({}, {"iss": "http://broker"}):
+            with pytest.raises(BadRequest):
+                oauth.verify_id_token(settings, signed(OTHER, **claims), "client-1")
+        with pytest.raises(BadRequest):
+            oauth.verify_id_token(settings, signed(iss="http://broker"), "client-1")
 
 
 def test_what_a_person_reads_when_they_said_no() -> None:

@@ -120,6 +120,8 @@ class GoogleServer:
             "OAUTH_REVOKE_URL": self.url + "/revoke",
             "OAUTH_CERTS_URL": self.url + "/oauth2/v1/certs",
             "OAUTH_ISSUER": self.url,
+            "PUSH_CERTS_URL": self.url + "/oauth2/v1/certs",
+            "PUSH_ISSUER": self.url,
         }
 
     def sign(self, claims: Mapping[str, Any]) -> str:
