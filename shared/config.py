@@ -71,7 +71,7 @@ class Settings:
     session_seconds: float = 2_592_000.0
     http_timeout_seconds: float = 60.0
     retry_base_seconds: float = 1.0
-    sweep_seconds: float = 900.0
+    sweep_seconds: float = 900.0  # how often the schedule looks for what no notification announced; 0: never
     silence_seconds: float = 120.0  # after a change that its channel should have announced by then
     listing_page: int = 1000  # files of one page of a listing; Drive gives 1000 at most
     metadata_seconds: float = 300.0  # how long a file's name and place are believed without asking Drive again

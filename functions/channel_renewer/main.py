@@ -38,6 +38,7 @@ PURGED = 50  # jobs of one transaction
 MOST = 500  # rows of one scan; what is left is found by the next tick
 RETRY_SECONDS = 3600.0
 GRACE_SECONDS = 60.0
+LOST_SECONDS = 900.0  # a message that is on its way for longer is lost
 OPENING = timedelta(seconds=25)  # a channel that Drive has not told of by now was not opened
 _DEAD = "CloudPubSubDeadLetterSourceSubscription"
 
@@ -72,7 +73,10 @@ class Caretaker:
         self._cursors = Cursors(config)
 
     def renew(self) -> None:
-        """Open a new channel for every corpus whose channel ends soon. One person's trouble is not another's."""
+        """Open a new channel for every corpus whose channel ends soon. One person's trouble is not another's. Where no
+        push can reach us there is no channel to keep: the sweep finds what changed."""
+        if not self._config.webhook_url:
+            return log.event("polling", every_seconds=self._config.sweep_seconds)
         watching = Watching(self._config, people())
         for user_id in self._active():
             for corpus in self._cursors.corpora(user_id):
@@ -81,6 +85,7 @@ class Caretaker:
                     watching.keep_open(user_id, corpus, drive)
                 except DrivestreamError as error:
                     log.event("channel not renewed", "WARNING", user_id=user_id, corpus=corpus, code=error.code)
+        return None
 
     def sweep(self) -> None:
         """Ask for a drain of every corpus: what no notification announced is found here."""
@@ -102,7 +107,7 @@ class Caretaker:
         with self._database.transaction(None) as tx:
             due = tx.rows("due_files", most=MOST)
             lost = tx.rows("lost_leases", most=MOST, quiet_seconds=quiet)
-            silent = tx.rows("quiet_files", most=MOST, quiet_seconds=max(quiet, self._config.sweep_seconds))
+            silent = tx.rows("quiet_files", most=MOST, quiet_seconds=max(quiet, LOST_SECONDS))
             for row in silent:
                 tx.run("reopen_streamed_jobs", user_id=row["user_id"], file_id=row["file_id"])
         for row in (*due, *lost, *silent):

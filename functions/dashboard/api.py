@@ -88,6 +88,7 @@ def read_status(tx: Transaction, since: datetime = LONG_AGO) -> dict[str, Any]:
     """The status as `/api/status` answers it."""
     person, counts = tx.row("person"), tx.row("status_counts", since=since)
     work, recent, clock = tx.row("status_work", since=since), tx.row("status_recent"), tx.row("clock")
+    channels = tx.rows("channels")
     if not (person and counts and work and recent and clock):  # erased between two statements
         raise BadRequest("This account is gone.", status=401, code=SIGNED_OUT)
     return {
@@ -104,7 +105,8 @@ def read_status(tx: Transaction, since: datetime = LONG_AGO) -> dict[str, Any]:
         "at_rest": not any(counts[state] for state in ("queued", "processing", "waiting")),
         "last_indexed_at": counts["last_indexed_at"],
         "last_minute": recent,
-        "channels": tx.rows("channels"),
+        "channels": channels,
+        "changes_by": "notifications" if any(one["state"] == "active" for one in channels) else "polling",
         "censuses": tx.rows("censuses"),
         "now": clock["now"],
     }

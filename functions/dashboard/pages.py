@@ -157,6 +157,7 @@ def templates() -> jinja2.Environment:
     made.globals |= {
         "ago": words.ago,
         "counted": words.counted,
+        "every": words.every,
         "asset": _address,
         "kind": _kind,
         "pieces": _pieces,

@@ -76,6 +76,12 @@ def counted(count: int, thing: str) -> str:
     return f"{number(count)} {thing if count == 1 else thing + 's'}"
 
 
+def every(seconds: float) -> str:
+    """How often something happens: "every 5 seconds", "every minute", "every 15 minutes"."""
+    count, unit = (round(seconds / 60), "minute") if seconds >= 60 else (max(1, round(seconds)), "second")
+    return f"every {unit}" if count == 1 else f"every {count} {unit}s"
+
+
 def time(at: datetime | None) -> str:
     """A moment, exactly enough: 23 Nov 2026, 14:05 UTC."""
     if at is None:

@@ -314,6 +314,7 @@ def test_the_states_add_up_to_what_is_listed(world: World, ada: Person) -> None:
     assert status["at_rest"] is False
     assert status["person"] == {"email": ada.email, "name": "ada", "status": "active", "reason": None}
     assert [channel["corpus"] for channel in status["channels"]] == ["my-drive"]
+    assert status["changes_by"] == "notifications"
     assert datetime.fromisoformat(status["now"]) - datetime.fromisoformat(status["last_indexed_at"]) < timedelta(
         hours=1
     )
@@ -713,6 +714,25 @@ def test_whoever_must_reconnect_is_told_how(world: World, ada: Person) -> None:
     assert "Google refused." in page
     assert "Connect again" in page
     assert "announces changes" not in page
+
+
+@pytest.mark.parametrize(("state", "by", "sentence"), [
+    ("active", "notifications", "Drive announces changes as they happen."),
+    ("unsupported", "polling", "Changes are looked for every 15 minutes."),
+    (None, "polling", "Changes are looked for every 15 minutes."),
+])  # fmt: skip
+def test_the_page_says_how_changes_are_found(
+    world: World, ada: Person, state: str | None, by: str, sentence: str
+) -> None:
+    """Who waits for an edit to turn up wants to know for how long."""
+    if state:
+        world.sql(
+            "INSERT INTO gdrive_webhooks (channel_id, user_id, corpus, state) VALUES (%s, %s, 'my-drive', %s)",
+            uuid4().hex, ada.user_id, state,
+        )  # fmt: skip
+
+    assert world.get("/api/status", ada).json()["changes_by"] == by
+    assert sentence in world.page("/", ada).text
 
 
 # Live ---------------------------------------------------------------------------------------------------------------

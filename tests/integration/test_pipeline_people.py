@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
 from shared.adapters import oauth
 from shared.adapters.access import Access
+from shared.adapters.firestore import Cursors
 from shared.domain.errors import ReconnectNeeded
 from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, SYNC_REQUESTS, TICKS, receipt_id
 from tests.integration.pipeline import PERSONAL, Person, Pipeline, browser, pipeline, sha256, wait_for
@@ -98,6 +100,45 @@ def test_a_channel_is_renewed_before_it_ends_and_never_missing(announced: Pipeli
     assert [path for path in announced.documents_of(person) if path.startswith("channels/")] == [f"channels/{new}"]
     states = announced.sql(f"SELECT channel_id, state FROM gdrive_webhooks WHERE user_id = '{person.user_id}'")
     assert dict(map(tuple, states)) == {old: "stopped", new: "active"}  # type: ignore[arg-type]
+
+
+def test_where_no_push_can_reach_us_the_caretaker_says_so_and_opens_nothing(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A laptop has no address that Drive could push to: that is how it is, and no failure."""
+    person = pipeline.person({"a.md": "Medlars.\n"})
+    pipeline.sync(person)
+    watched = pipeline.google.faults.calls["changes.watch"]
+    capsys.readouterr()
+
+    pipeline.tick("renew")
+    pipeline.sync(person)
+
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"polling"' in line]
+    assert [(one["severity"], one["every_seconds"]) for one in said] == [("INFO", pipeline.settings.sweep_seconds)]
+    assert pipeline.google.faults.calls["changes.watch"] == watched
+    assert channels_at_google(pipeline, person) == []
+    assert not [path for path in pipeline.documents_of(person) if path.startswith("channels/")]
+
+
+def test_a_sweep_that_finds_nothing_new_asks_for_the_changes_of_each_corpus_once(pipeline: Pipeline) -> None:
+    """Where changes are polled every few seconds, what an idle person costs is what everybody costs."""
+    person = pipeline.person({"a.md": "Medlars.\n"})
+    pipeline.team("nuttery", person, files={"b.md": "Cobnuts.\n"})
+    pipeline.sync(person)
+    corpora = Cursors(pipeline.settings).corpora(person.user_id)
+    pipeline.messages(SYNC_REQUESTS, person, SyncRequested)
+    pipeline.tick("sweep")
+    asked = pipeline.messages(SYNC_REQUESTS, person, SyncRequested)
+    before = pipeline.google.faults.calls.copy()
+
+    for corpus in corpora:
+        pipeline.sync(person, corpus=corpus)
+
+    assert len(corpora) == 2
+    assert sorted(request.corpus for request in asked) == sorted(corpora)
+    # Whether a shared drive was joined is asked once more, for the person and not for each drive.
+    assert pipeline.google.faults.calls - before == {"changes.list": 2, "drives.list": 1}
 
 
 # Shared drives --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.dashboard.snippets import snippet
-from functions.dashboard.words import ago, place, safe_link, shown, why
+from functions.dashboard.words import ago, every, place, safe_link, shown, why
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -22,6 +22,14 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 def test_a_place_is_said_as_people_say_it(locator: dict[str, Any] | None, expected: str) -> None:
     """A number of bytes helps nobody to find the sentence on the page."""
     assert place(locator) == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [
+    (0.2, "every second"), (1, "every second"), (5, "every 5 seconds"), (60, "every minute"), (900, "every 15 minutes"),
+])  # fmt: skip
+def test_how_often_is_said_as_people_say_it(seconds: float, expected: str) -> None:
+    """900 seconds are no time that anybody waits for."""
+    assert every(seconds) == expected
 
 
 @pytest.mark.parametrize(("state", "more", "expected"), [
