@@ -110,7 +110,8 @@ class Run:
             stack.data.write_private("session", f"session={session}\n")
             self._terminal.say(f"Signed in; for programs: curl -b \"$(cat '{kept}')\" {stack.address}/api/status")
         elif not watch.people():
-            self._terminal.say("Open the address and click Connect (or give --yes to connect without a browser).")
+            otherwise = "" if self._options.google else " (or give --yes to connect without a browser)"
+            self._terminal.say(f"Open the address and click Connect{otherwise}.")
 
     def _once(self, stack: Stack, watch: Watch) -> int:
         """Until everything is read and quiet; twice quiet, since a notification may just be on its way."""

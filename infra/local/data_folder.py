@@ -8,6 +8,7 @@ import io
 import json
 import os
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
@@ -66,12 +67,26 @@ class DataFolder:
             return False
         return False
 
-    def choose_ports(self, *names: str, taken: int) -> dict[str, int]:
+    def belong_to(self, client: str) -> None:
+        """Keep the folder for this OAuth client at the real Google; empty for any other Drive, none of which may be
+        shown a grant of Google's. Raises `StackError` where it was begun for another one."""
+        path = self.path / "google-client"
+        known = path.read_text() if path.exists() else ""
+        if known == client:
+            return
+        if self._ports:
+            whose = "another OAuth client at Google" if known and client else "Google" if known else "another Drive"
+            raise StackError(f"The data in {self.path} was read from {whose}. Choose another folder with --data.")
+        path.unlink(missing_ok=True)
+        if client:
+            self.write_private(path.name, client)
+
+    def choose_ports(self, *names: str, taken: Collection[int]) -> dict[str, int]:
         """The ports of the last start where they are free, so that addresses given to others stay true."""
         for name in names:
             port = self._ports.get(name, 0)
             others = {known for other, known in self._ports.items() if other != name}
-            while not port or port == taken or port in others or not ports.is_free(port):
+            while not port or port in taken or port in others or not ports.is_free(port):
                 port = ports.free_port()
             self._ports[name] = port
         self.write_private("ports.json", json.dumps(self._ports))

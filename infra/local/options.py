@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from infra.local.oauth_client import ClientFileError, OAuthClient, read_client
+
 SAMPLE = Path(__file__).parent / "sample_drive"
 SWEEP_SECONDS = 60.0
 # A Drive elsewhere may have no way to push to this machine, so it is asked more often.
 OUTSIDE_SWEEP_SECONDS = 5.0
+DATA = Path("data")
+GOOGLE_DATA = Path("data-google")  # what was read from the real Google has a folder of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,13 @@ class Options:
 
     folder: Path = SAMPLE
     port: int = 8080
-    data: Path = Path("data")
+    data: Path = DATA
     approve: bool = False  # give consent without a browser
     once: bool = False
     json: bool = False
     drive: str = ""
     token: str = ""
+    google: OAuthClient | None = None  # the real Google, with this client
     processes: bool = False
     database_url: str = ""
     sweep_seconds: float = SWEEP_SECONDS  # 0: never
@@ -69,23 +74,25 @@ def options_of(arguments: Sequence[str]) -> Options:
         parser.error("--drive URL and --token T go together")
     if said.drive and not _is_address(said.drive):
         parser.error(f"--drive takes an address such as http://127.0.0.1:9000, not {said.drive!r}")
+    google = _client_of(parser, said) if said.google else None
     if said.database and not said.database.startswith(("postgresql://", "postgres://")):
         parser.error("--database takes an address such as postgresql://user:password@host:5432/name")
     if said.folder is not None and (fault := _why_unreadable(said.folder)):
         parser.error(fault)
-    sweep = said.sweep if said.sweep is not None else OUTSIDE_SWEEP_SECONDS if said.drive else SWEEP_SECONDS
+    usual = OUTSIDE_SWEEP_SECONDS if said.drive or google else SWEEP_SECONDS
     return Options(
         folder=(said.folder or SAMPLE).absolute(),
         port=said.port,
-        data=said.data.absolute(),
+        data=(said.data or (GOOGLE_DATA if google else DATA)).absolute(),
         approve=said.yes,
         once=said.once,
         json=said.json,
         drive=said.drive.rstrip("/"),
         token=said.token,
+        google=google,
         processes=said.processes,
         database_url=said.database,
-        sweep_seconds=sweep,
+        sweep_seconds=usual if said.sweep is None else said.sweep,
     )
 
 
@@ -97,12 +104,21 @@ def _parser() -> Parser:
     )
     parser.add_argument("--folder", type=Path, help="the folder to read as a Drive (default: the sample Drive)")
     parser.add_argument("--port", type=port_of, default=8080, help="the dashboard's port (default: 8080)")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where everything is kept (default: ./data)")
+    parser.add_argument(
+        "--data", type=Path, help=f"where everything is kept (default: ./{DATA}, with --google ./{GOOGLE_DATA})"
+    )
     parser.add_argument("--once", action="store_true", help="sync, wait until all is quiet, print a summary, and end")
     parser.add_argument("--yes", action="store_true", help="give consent without a browser")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on the last line")
     parser.add_argument("--drive", default="", metavar="URL", help="another Drive v3 server instead of a folder")
     parser.add_argument("--token", default="", metavar="T", help="the refresh token for --drive")
+    parser.add_argument(
+        "--google",
+        type=Path,
+        metavar="FILE",
+        help="the real Google instead of a folder, with the OAuth client in this file (client_secret.json); everything "
+        "but sign-in and Drive stays on this machine, and changes are polled",
+    )
     parser.add_argument("--processes", action="store_true", help="a process for each function, as deployed")
     parser.add_argument("--database", default="", metavar="URL", help="another Postgres (as an administrator)")
     parser.add_argument(
@@ -110,9 +126,23 @@ def _parser() -> Parser:
         type=_seconds_of,
         metavar="SECONDS",
         help=f"how often to look for changes that no notification announced (default: {SWEEP_SECONDS:.0f}, with "
-        f"--drive {OUTSIDE_SWEEP_SECONDS:.0f}; 0: never)",
+        f"--drive or --google {OUTSIDE_SWEEP_SECONDS:.0f}; 0: never)",
     )
     return parser
+
+
+def _client_of(parser: Parser, said: argparse.Namespace) -> OAuthClient:
+    """The client of --google. Words that do not go with it, or a file that does not do, end the program."""
+    if said.folder is not None or said.drive:
+        parser.error("choose --google, --folder or --drive")
+    if said.yes:
+        parser.error("--yes cannot consent at the real Google: leave it out, open the printed address and connect")
+    if said.sweep == 0:
+        parser.error("--google needs a --sweep: Google cannot push to this machine, so changes are found by looking")
+    try:
+        return read_client(said.google, taken=said.port)
+    except ClientFileError as error:
+        parser.error(str(error))
 
 
 def _is_address(text: str) -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from infra.local import hosting, ports
 from infra.local.data_folder import DataFolder
@@ -24,6 +25,7 @@ from infra.local.options import Options as Options
 if TYPE_CHECKING:
     from infra.local.firestore.server import FirestoreServer
     from infra.local.google import GoogleServer
+    from infra.local.oauth_client import OAuthClient
     from infra.local.postgres import PostgresServer
     from infra.local.pubsub.server import PubSubServer
 
@@ -31,6 +33,16 @@ PROJECT = "drivestream-local"
 PUSHER = f"pusher@{PROJECT}.iam.gserviceaccount.com"
 AUDIENCE = "drivestream"
 CLIENT_ID = "drivestream-local.apps.example"
+GOOGLE_SECRET = "google-client-secret"  # noqa: S105 - its name
+# The settings that say where Drive and sign-in are.
+GOOGLES = (
+    "DRIVE_ENDPOINT",
+    "OAUTH_AUTHORIZE_URL",
+    "OAUTH_TOKEN_URL",
+    "OAUTH_REVOKE_URL",
+    "OAUTH_CERTS_URL",
+    "OAUTH_ISSUER",
+)
 SERVICES = ("postgres", "google", "firestore", "pubsub", "secretmanager", "vertex", "documentai")
 # How many pushes a function has under way. More than this only makes two cores take turns.
 PUSHES = {
@@ -66,10 +78,13 @@ class Stack:
         and `Stopped` when it is told to stop meanwhile."""
         try:
             self.data.open()
+            self.data.belong_to(self.options.google.id if self.options.google else "")
             hosting.end_leftovers(self.data.pids)
             ports.require(self.options.port)
+            self._require_door()
             self._ports = self._choose_ports()
             self._start_services()
+            self._say_what_is_where()
             self._step("Starting the functions")
             self._start_functions()
         except BaseException:
@@ -108,8 +123,32 @@ class Stack:
         return {name: peak for name, peak in peaks.items() if peak is not None}
 
     def _choose_ports(self) -> dict[str, int]:
-        names = (*SERVICES, *(name for name in FUNCTIONS if name != "dashboard"))
-        return {**self.data.choose_ports(*names, taken=self.options.port), "dashboard": self.options.port}
+        fixed = {"dashboard": self.options.port}
+        if self.options.google and self.options.google.port:
+            fixed["oauth_callback"] = self.options.google.port
+        names = [name for name in (*SERVICES, *FUNCTIONS) if name not in fixed]
+        return {**self.data.choose_ports(*names, taken=fixed.values()), **fixed}
+
+    def _require_door(self) -> None:
+        port = self.options.google.port if self.options.google else 0
+        if port and not ports.is_free(port):
+            raise StackError(
+                f"Port {port}, to which this OAuth client has people sent back, cannot be used: stop the program that "
+                "has it, or register a redirect URI with another port."
+            )
+
+    def _say_what_is_where(self) -> None:
+        if not self.options.google:
+            return
+        sign_in, drive = (urlsplit(self.environment[name]).netloc for name in ("OAUTH_AUTHORIZE_URL", "DRIVE_ENDPOINT"))
+        self._say(
+            f"Sign-in is at {sign_in} and the Drive at {drive}. Nothing there can push to this machine, so changes are "
+            f"looked for every {self.options.sweep_seconds:g} s."
+        )
+        self._say(
+            "Every other service of Google's is a stand-in on this machine, the AI services too: search matches words, "
+            "not meaning."
+        )
 
     def _step(self, line: str) -> None:
         if self._stopping.is_set():
@@ -120,7 +159,7 @@ class Stack:
 
     def _start_services(self) -> None:
         """Postgres is another program, so the rest is imported and started beside it."""
-        self._step("Starting Postgres and the local Google")
+        self._step("Starting Postgres and the stand-ins for Google's services")
         with ThreadPoolExecutor(1, "stand-ins") as beside:
             stand_ins = beside.submit(self._start_stand_ins)
             database_url = self._use_postgres() if self.options.database_url else self._start_postgres()
@@ -179,11 +218,13 @@ class Stack:
         for name in ("oauth-client-secret", "token-keys"):
             if vault.get(name) is None:
                 vault.put(name, self.data.secret(name).encode())
+        if self.options.google:
+            vault.put(GOOGLE_SECRET, self.options.google.secret.encode())
         self._run("vertex", VertexServer(self.data.path / "vertex"))
         self._run("documentai", DocumentAiServer(self.data.path / "documentai"))
 
     def _served_folder(self) -> Any:
-        if not self.options.drive:
+        if not self.options.drive and not self.options.google:
             return self.options.folder
         # The Drive is elsewhere; the local Google only signs what Pub/Sub pushes.
         empty = self.data.path / "google" / "no-drive"
@@ -253,6 +294,7 @@ class Stack:
             "EMBEDDING_TEXTS_PER_REQUEST": "100",
             "DOCUMENTAI_ENDPOINT": self._url("documentai"),
             "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr",
+            "SWEEP_SECONDS": str(self.options.sweep_seconds),
             "LEASE_SECONDS": "15",
             "RETRY_BASE_SECONDS": "0.2",
         }
@@ -262,6 +304,8 @@ class Stack:
                 "OAUTH_TOKEN_URL": self.options.drive + "/token",
                 "OAUTH_REVOKE_URL": self.options.drive + "/revoke",
             }
+        if self.options.google:
+            environment |= {**real_google(self.options.google), "OAUTH_CLIENT_SECRET": secret(GOOGLE_SECRET)}
         return environment | dict(self.options.environment)
 
     def _apply_topology(self) -> None:
@@ -305,6 +349,25 @@ class Stack:
             login = f"drivestream_{name}"
             environment["DATABASE_URL"] = self._postgres.url_for(login) if login in LOGINS else ""
         return ProcessFunction(name, self._ports[name], environment, self.data.logs, self.data.pids)
+
+
+def real_google(client: OAuthClient) -> dict[str, str]:
+    """What is different for a Google that is far away, knows us by a client of its own, and cannot push to us."""
+    from shared.config import SettingsError, read_settings
+
+    try:
+        config = read_settings({**os.environ, "GOOGLE_CLOUD_PROJECT": PROJECT})
+    except SettingsError as error:
+        raise StackError(str(error)) from error
+    return {
+        **{name: getattr(config, name.lower()) for name in GOOGLES},
+        **client.addresses,
+        "OAUTH_CLIENT_ID": client.id,
+        "WEBHOOK_URL": "",
+        "LEASE_SECONDS": "60",  # one answer from far away may take longer than the local lease
+        "RETRY_BASE_SECONDS": str(config.retry_base_seconds),
+        **({"CONNECT_URL": client.door} if client.door else {}),
+    }
 
 
 def _topology() -> Mapping[str, Any]:

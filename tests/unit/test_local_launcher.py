@@ -80,11 +80,39 @@ def test_ports_stay_the_same_from_start_to_start(tmp_path: Path) -> None:
     for _ in range(2):
         folder = DataFolder(tmp_path / "data")
         folder.open()
-        chosen.append(folder.choose_ports("google", "drive_webhook", taken=1))
+        chosen.append(folder.choose_ports("google", "drive_webhook", taken=[1]))
         folder.close()
 
     assert chosen[0] == chosen[1]
     assert len(set(chosen[0].values())) == 2
+
+
+@pytest.mark.parametrize(("first", "then", "words"), [
+    ("", "client", "from another Drive"), ("client", "", "from Google"), ("client", "other", "another OAuth client"),
+])  # fmt: skip
+def test_data_of_the_real_google_is_shown_to_no_other(tmp_path: Path, first: str, then: str, words: str) -> None:
+    """A grant of somebody's real account must not be sent to a stand-in, nor to whatever --drive names."""
+    folder = DataFolder(tmp_path / "data")
+    folder.open()
+    folder.belong_to(first)
+    folder.choose_ports("google", taken=[1])
+    folder.close()
+    folder.open()
+
+    folder.belong_to(first)
+    with pytest.raises(StackError, match=words):
+        folder.belong_to(then)
+    folder.close()
+
+
+def test_a_folder_of_data_that_nobody_has_used_may_be_anybodys(tmp_path: Path) -> None:
+    """A start that failed before anything was read decides nothing."""
+    folder = DataFolder(tmp_path / "data")
+    for client in ("client", "", "other"):
+        folder.open()
+        folder.belong_to(client)
+        folder.belong_to(client)
+        folder.close()
 
 
 def test_what_is_private_is_written_whole_and_for_its_owner_only(tmp_path: Path) -> None:
