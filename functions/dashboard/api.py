@@ -120,11 +120,22 @@ def read_files(tx: Transaction, asked: FilesAsked) -> tuple[list[dict[str, Any]]
     return [_file(row) for row in page], _cursor(page[-1]) if more else None
 
 
+def _why_unknown(tx: Transaction) -> str:
+    """Why a file is not even known by name."""
+    person = tx.row("person")
+    if person is not None and person["status"] == "reconnect_needed":
+        return "No such file is known, and Drive cannot be asked: connect it again, and whatever is new is found."
+    return (
+        "No such file is known. If it is in your Drive, it is not listed yet: that takes seconds, at most"
+        " a quarter of an hour, and longer only while your Drive is listed for the first time."
+    )
+
+
 def read_file(tx: Transaction, file_id: str) -> dict[str, Any]:
     """One file with its work, timeline and entities. Raises `BadRequest` (404) where the person has no such file."""
     row = tx.row("file", file_id=file_id)
     if row is None:
-        raise BadRequest("There is no such file.", status=404, code="not_found")
+        raise BadRequest(_why_unknown(tx), status=404, code="not_found")
     wanted = row["wanted_job"] and tx.row("job", job_id=row["wanted_job"])
     clock = tx.row("clock")
     assert clock is not None
