@@ -195,7 +195,7 @@ class Look:
             return []
         return self._rows(
             "SELECT f.name, m.passage, extract(epoch FROM f.indexed_at)::float8 FROM gdrive_files f"
-            f" JOIN memories m ON m.job_id = f.visible_job WHERE f.name IN ({', '.join(map(repr, names))})"
+            f" JOIN memories m ON m.job_id = f.current_job WHERE f.name IN ({', '.join(map(repr, names))})"
         )
 
     def _rows(self, statement: str) -> list[list[Any]]:
