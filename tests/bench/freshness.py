@@ -2,9 +2,9 @@
 
 `./dev local --processes`: the seven functions in processes of their own, under the deployed server, with real Postgres.
 A folder of small text files is connected. While it is read for the first time, files are edited, one for every so many
-that are read; when all is at rest, as many again. An edit counts from just before the file is written to the commit
-after which search shows its words, both by this machine's clock: the half second until the local Drive looks at the
-folder, the notification and every function on the way are in it. At the end the folder above all files is renamed.
+that are read; when all is at rest, a fifth as many again. An edit counts from just before the file is written to the
+commit after which search shows its words, both by this machine's clock: the half second until the local Drive looks at
+the folder, the notification and every function on the way are in it. At the end the folder above all files is renamed.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Measured:
 
 def measured(stack: LocalStack, folder: Path, files: int, edits: int) -> Measured:
     """Connect, edit meanwhile, edit afterwards, rename."""
-    order = random.Random(12).sample(range(files), min(files, 2 * edits))
+    order = random.Random(12).sample(range(files), edits + _share(edits))
     with stack.running("--yes"), looking(stack) as look:
         began = time.time()
         busy = Edits(folder, look, order[:edits], 0)
@@ -120,17 +120,22 @@ def measured(stack: LocalStack, folder: Path, files: int, edits: int) -> Measure
         busy.wait()
         idle = Edits(folder, look, order[edits:], edits)
         pause = min(1.0, seconds / edits)
-        while idle.made < edits:
+        while idle.made < _share(edits):
             idle.make()
             idle.look()
             time.sleep(pause)
         idle.wait()
-        lost = sum(not stack.names(words(number)) for number in range(2 * edits))
+        lost = sum(not stack.names(words(number)) for number in range(edits + _share(edits)))
         read = look.reads()
         (folder / _TOP).rename(folder / _RENAMED)
         wait_for(lambda: look.knows(_RENAMED), lambda: "The renamed folder is not seen.")
         stack.wait_until_read(files)
         return Measured(busy.waits, idle.waits, lost, seconds, look.reads() - read)
+
+
+def _share(edits: int) -> int:
+    """How many edits are made on the idle system."""
+    return max(1, edits // 5)
 
 
 class Edits:
