@@ -59,13 +59,15 @@ class PostgresServer:
     """One Postgres cluster in the folder `data`, with one database that has its roles and pgvector.
 
     As root the server runs as `nobody`, or in a user namespace. It ends with the process that called `start` (from
-    the main thread, on Linux); everywhere else what is left over is stopped at the next start.
+    the main thread, on Linux); everywhere else what is left over is stopped at the next start. Without `durable` it
+    waits for no disk: for data that nobody wants back after a power cut.
     """
 
-    def __init__(self, data: Path, *, database: str = "drivestream") -> None:
+    def __init__(self, data: Path, *, database: str = "drivestream", durable: bool = True) -> None:
         self._data = data.absolute()
         self._cluster = self._data / "cluster"
         self._database = database
+        self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
         self._passwords: dict[str, str] = {}
@@ -177,6 +179,7 @@ class PostgresServer:
         arguments = [f"--pgdata={folder}", f"--username={_ADMIN}", f"--pwfile={secret}", "--auth=scram-sha-256"]
         # Unicode's own case rules without the machine's locales: the same words are found on every machine.
         arguments += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        arguments += [] if self._durable else ["--no-sync"]
         with self._log_from_here() as (output, said):
             if way.start("initdb", arguments, output).wait() != 0:
                 raise PostgresError(f"Postgres cannot make its data folder: {_reason(said())}.")
@@ -202,8 +205,8 @@ class PostgresServer:
             time.sleep(0.05)
 
     def _arguments(self) -> list[str]:
-        settings = [f"--{name}={value}" for name, value in (_SETTINGS | {"port": str(self.port)}).items()]
-        return ["-D", str(self._cluster), *settings]
+        chosen = _SETTINGS | {"port": str(self.port)} | ({} if self._durable else {"fsync": "off"})
+        return ["-D", str(self._cluster), *(f"--{name}={value}" for name, value in chosen.items())]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
         """Whether the server says so in its pid file; False if it ended instead."""

@@ -59,7 +59,7 @@ def postgres() -> Iterator[PostgresServer]:
     """A running server whose database `drivestream` has the newest schema: the template of all others."""
     folder = Path(tempfile.mkdtemp(prefix="drivestream-postgres-"))
     folder.chmod(0o711)  # as root the server is somebody else
-    server = PostgresServer(folder / "postgres")
+    server = PostgresServer(folder / "postgres", durable=False)  # no test of these pulls a plug
     try:
         server.start()
         upgrade(server.admin_url)

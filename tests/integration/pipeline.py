@@ -152,7 +152,7 @@ class Pipeline:
             door.daemon_threads = True  # type: ignore[attr-defined]
             self._doors[name] = door
             threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        self.postgres = self._run(PostgresServer(data / "postgres"))
+        self.postgres = self._run(PostgresServer(data / "postgres", durable=False))
         upgrade(self.postgres.admin_url)
         self.client_secret = client_secret = f"GOCSPX-{secrets.token_urlsafe(24)}"
         callback = [self.url("oauth_callback") + "/callback"]

@@ -223,6 +223,13 @@ def test_nobody_comes_in_without_a_password(folder: Path) -> None:
     server.stop()
 
 
+def test_a_server_whose_data_nobody_wants_back_waits_for_no_disk(postgres: PostgresServer) -> None:
+    connection = connect_to_url(postgres.admin_url)
+    shown = connection.execute_simple("SELECT current_setting('fsync')").rows
+    connection.close()
+    assert shown == [["off"]]
+
+
 def test_no_password_is_in_the_log(folder: Path) -> None:
     """The log is what people send when they ask for help."""
     server = PostgresServer(folder / "data")
