@@ -18,7 +18,7 @@ import requests
 
 from infra.local.stack import SAMPLE
 from tests.faults.final_state import rows_of
-from tests.faults.machine import PATIENCE, ROOT, Machine
+from tests.faults.machine import PATIENCE, ROOT, Machine, provide_database
 
 T = TypeVar("T")
 
@@ -98,9 +98,13 @@ class LocalStack(Machine):
 
 
 @contextmanager
-def local_stack(folder: Path | None = None, *options: str, **more: Any) -> Iterator[LocalStack]:
-    """A stack on a new folder of data, which is gone with everything that still runs when the block ends."""
+def local_stack(folder: Path | None = None, *options: str, new: bool = False, **more: Any) -> Iterator[LocalStack]:
+    """A stack on a new folder of data, which is gone with everything that still runs when the block ends. `new`: the
+    folder has no database yet, as a person's has none."""
     place = Path(tempfile.mkdtemp(prefix="drivestream local "))  # people's folders have spaces in their names
+    place.chmod(0o711)  # as root, Postgres is somebody else who must pass through
+    if not new:
+        provide_database(place / "data")
     stack = LocalStack(place / "data", folder, *options, **more)
     try:
         yield stack

@@ -36,7 +36,7 @@ class Sample:
 
 @pytest.fixture(scope="module")
 def sample() -> Iterator[Sample]:
-    with local_stack() as stack:
+    with local_stack(new=True) as stack:
         seen = Sample(stack.once(), stack.said().splitlines())
         reads = stack.audited_reads()
         with stack.running("--yes"):

@@ -6,22 +6,49 @@ process sees another one die first, as in a power cut. Needs Linux' /proc to fin
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from infra.local.hosting import free_port
+from infra.local.postgres import PostgresServer
+from infra.migrate import upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 240.0  # seconds until a condition that never comes true fails its test
+
+
+def provide_database(data: Path) -> None:
+    """Let a new folder of data begin with a database in which nobody is known yet: to make it takes longer than all
+    else of a first start, and only the tests of that need to see it."""
+    data.mkdir(mode=0o711)
+    subprocess.run(["cp", "-a", _new_database(), data / "postgres"], check=True)
+
+
+@cache
+def _new_database() -> Path:
+    place = Path(tempfile.mkdtemp(prefix="drivestream-database-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    place.chmod(0o711)
+    server = PostgresServer(place / "postgres")
+    server.start()
+    try:
+        upgrade(server.admin_url)
+    finally:
+        server.stop()
+    return place / "postgres"
 
 
 class Machine:
