@@ -256,8 +256,11 @@ class Lister:
             return log.event("no shared drives here", reason=str(refusal), user_id=self._user_id)
         for drive_id in sorted(drives - known):
             self._ask_for(drive_id, SyncRequested.Reason.CONNECTED)
-        for drive_id in sorted(known - drives - {MY_DRIVE}):
-            self._ask_for(drive_id, SyncRequested.Reason.TICK)  # its lister finds it gone and clears up
+        asked = known - drives - {MY_DRIVE}  # their listers find them gone and clear up
+        if self._requested.reason == SyncRequested.Reason.CONNECTED:
+            asked |= known & drives  # whoever connects again has missed what happened in them meanwhile
+        for drive_id in sorted(asked):
+            self._ask_for(drive_id, SyncRequested.Reason.TICK)
         return self._outbox.confirm()
 
     def _leave(self, cursor: Cursor) -> None:

@@ -186,6 +186,23 @@ def forced(pipeline: Pipeline, person: Person) -> ReconnectNeeded:
 # Audited --------------------------------------------------------------------------------------------------------------
 
 
+def test_whoever_connects_again_sees_at_once_what_changed_in_shared_drives_too(pipeline: Pipeline) -> None:
+    """Each shared drive has a log and a channel of its own, and all of them stood still while the grant was dead."""
+    person = pipeline.person({"a.md": "Mine.\n"}, connect=False)
+    pipeline.team("hamlet", person, files={"plan.md": "The old plan.\n"})
+    pipeline.connect(person)
+    pipeline.settle()
+    pipeline.google.revoke(person.email)
+    pipeline.sync(person)
+    (pipeline.drive / "hamlet" / "plan.md").write_text("The new plan.\n")
+    pipeline.google.scan()
+
+    pipeline.connect(person)
+    pipeline.settle()
+
+    assert pipeline.text(person, "plan.md") == "The new plan."
+
+
 def test_of_eight_consents_at_once_one_connects_and_seven_connect_again(pipeline: Pipeline) -> None:
     """A person may press twice. The log says once that they came."""
     person = pipeline.person(connect=False)
