@@ -197,9 +197,10 @@ class Lister:
             page = self._drive.changes(token, self._corpus)
             self._changed += [change.time for change in page.changes if change.time is not None]
             more = self._take(page.changes)
-            token = page.next_page_token or page.new_start_page_token or token
+            before, token = token, page.next_page_token or page.new_start_page_token or token
             place: dict[str, Any] = {keep: token} if more else {keep: token, "census": True}
-            self._cursors.save(cursor, **place)
+            if token != before or not more:  # where nothing changed there is nothing to write
+                self._cursors.save(cursor, **place)
             if page.next_page_token is None or time.monotonic() > self._ends:
                 return token, page.next_page_token is None
 

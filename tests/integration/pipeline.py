@@ -121,8 +121,10 @@ class Person:
 class Pipeline:
     """Everything that runs, and what a test does with it."""
 
+    place: str | None = None  # the folder for everything that is kept meanwhile
+
     def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="drivestream-pipeline-"))
+        self.root = Path(tempfile.mkdtemp(prefix="drivestream-pipeline-", dir=self.place))
         self.root.chmod(0o711)  # as root, Postgres is somebody else
         self.drive = self.root / "drive"
         self.drive.mkdir()

@@ -307,3 +307,15 @@ def joined(*documents: bytes) -> bytes:
                 whole.import_pages(part)
         whole.save(out)
         return out.getvalue()
+
+
+def test_a_look_that_finds_nothing_writes_no_place_down(pipeline: Pipeline) -> None:
+    """Most looks find nothing: they take the lease and give it back, and what stands in the cursor stands."""
+    person = pipeline.person({"a.md": "Apricots.\n"})
+    pipeline.sync(person, "NOTIFIED")
+    cursor = f"cursors/{person.user_id}~my-drive"
+    before = pipeline.firestore.writes()[cursor]
+
+    pipeline.sync(person, "NOTIFIED")
+
+    assert pipeline.firestore.writes()[cursor] - before == 2

@@ -17,7 +17,11 @@ def main() -> None:
 
     def progress(day: int) -> None:
         figures = {"day": day, "seconds": round(time.monotonic() - begun), "cpu": round(time.process_time())}
-        print(json.dumps({**figures, **world.account(), "kinds": world.changes.made}), file=sys.stderr, flush=True)
+        print(
+            json.dumps({**figures, **world.account(), "kinds": world.changes.made, "spent": world.spent}),
+            file=sys.stderr,
+            flush=True,
+        )
 
     try:
         world.run(progress)

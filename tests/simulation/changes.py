@@ -23,6 +23,7 @@ class Changes:
         self.made: Counter[str] = Counter()
         self.last: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=8))
         self.unsaid = False  # somebody's access to a whole folder changed, of which no log tells
+        self.folders_shared = True  # whether that may happen
         self._kinds: dict[str, tuple[int, Callable[[], bool]]] = {
             "edit": (25, self._edit),
             "native edit": (6, self._native_edit),
@@ -170,6 +171,8 @@ class Changes:
         return item is not None
 
     def _share_folder(self) -> bool:
+        if not self.folders_shared:
+            return False
         folder = self._pick(lambda i: not i.drive and i.mime_type == FOLDER)
         if folder:
             self._model.share(folder, *(() if folder.readers else self._some(folder.owner)))

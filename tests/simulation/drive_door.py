@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import json
+import re
 import socketserver
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from tests.simulation.drive_model import DOCUMENT, FOLDER, SHORTCUT, DriveModel,
 BATCH = "/batch/drive/v3"
 PAGE = 200  # fewer than asked for, as Drive may answer, so that pages are turned
 Answer = tuple[int, bytes]
+_INSIDE = re.compile(r"'(.+)' in parents")
 
 
 class DriveDoor:
@@ -108,7 +110,8 @@ class DriveDoor:
             return _error(404, "notFound")
         log: Log = ("drive", drive) if drive else ("user", email)
         if path == "files":
-            return self._list(email, drive, int(query.get("pageToken") or 0))
+            inside = _INSIDE.fullmatch(query.get("q", ""))
+            return self._list(email, drive, inside[1] if inside else "", int(query.get("pageToken") or 0))
         if steps[0] == "files":
             return self._file(email, steps[1], export="export" in steps, media=query.get("alt") == "media")
         if path == "changes/startPageToken":
@@ -128,9 +131,9 @@ class DriveDoor:
             return _json({"drives": [{"id": one, "name": one} for one in model.drives_of(email)]})
         return _error(404, "notFound")
 
-    def _list(self, email: str, drive: str, start: int) -> Answer:
+    def _list(self, email: str, drive: str, folder: str, start: int) -> Answer:
         # Nothing changes while a listing is read: places in it are stable.
-        found = self.model.listed(email, drive)
+        found = self.model.inside(email, folder) if folder else self.model.listed(email, drive)
         page: dict[str, Any] = {"files": [self.describe(email, item) for item in found[start : start + PAGE]]}
         if start + PAGE < len(found):
             page["nextPageToken"] = str(start + PAGE)
@@ -151,7 +154,7 @@ class DriveDoor:
         if len(found) > PAGE:
             page["nextPageToken"] = str(found[PAGE][0])
         else:
-            page["newStartPageToken"] = str(self.model.start_token())
+            page["newStartPageToken"] = str(found[-1][0] + 1 if found else token)
         return _json(page)
 
     def _change(self, email: str, log: Log, kind: str, name: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ SHORTCUT = "application/vnd.google-apps.shortcut"
 DOCUMENT = "application/vnd.google-apps.document"
 TEXT = "text/plain"
 WEEK = 604_800.0
+BIN_DAYS = 30
 
 Log = tuple[str, str]  # ("user", e-mail address) or ("drive", id of a shared drive)
 
@@ -40,6 +41,7 @@ class Item:
     target: str = ""
     starred: bool = False
     trashed: bool = False
+    trashed_at: float = 0.0
     readers: set[str] = field(default_factory=set)
 
     @property
@@ -119,6 +121,11 @@ class DriveModel:
         found = [item for item in self.seen_by(email) if item.drive == drive]
         return sorted(found, key=lambda item: (-item.modified, item.id))
 
+    def inside(self, email: str, folder: str) -> list[Item]:
+        """What lies in a folder itself, as far as a person may see it, binned or not."""
+        found = [self.items[child] for child in sorted(self.children[folder])]
+        return [item for item in found if email in self.viewers(item)]
+
     def drives_of(self, email: str) -> list[str]:
         """The shared drives of a person."""
         return sorted(drive for drive, members in self.members.items() if email in members)
@@ -175,9 +182,21 @@ class DriveModel:
 
     def trash(self, item: Item, trashed: bool) -> None:
         """Into the bin or out of it, with all that lies below."""
-        item.trashed = trashed
+        item.trashed, item.trashed_at = trashed, self._clock()
         for one in [item, *self.below(item)]:
             self.changed(one)
+
+    def empty_bins(self) -> list[str]:
+        """What was put into a bin 30 days ago is deleted for good; the names of what went with it."""
+        with self.lock:
+            until = self._clock() - BIN_DAYS * 86_400.0
+            old = [item for item in self.items.values() if item.trashed and item.trashed_at <= until]
+            gone = []
+            for item in old:
+                if item.id in self.items:  # it has not gone with a folder
+                    gone += [item.id, *(one.id for one in self.below(item))]
+                    self.delete(item)
+            return gone
 
     def delete(self, item: Item) -> None:
         """For good, with all that lies below."""

@@ -53,7 +53,7 @@ class PostOffice:
         self.counts: Counter[str] = Counter()
         self.repeated = 0.0  # the share of messages that are delivered a second time
         self.late = 0.0  # the share whose copy is delivered only after a later rest
-        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="delivery")
+        self.workers = ThreadPoolExecutor(workers, thread_name_prefix="delivery")
         self._server = grpc.server(ThreadPoolExecutor(8))
         request, response = pubsub.PublishRequest.pb(), pubsub.PublishResponse.pb()
         publish = grpc.unary_unary_rpc_method_handler(
@@ -70,7 +70,7 @@ class PostOffice:
     def stop(self) -> None:
         """Take nothing more."""
         self._server.stop(grace=0).wait()
-        self._workers.shutdown()
+        self.workers.shutdown()
 
     def _take(self, asked: Any) -> list[str]:
         topic = asked.topic.rsplit("/", 1)[-1]
@@ -97,7 +97,7 @@ class PostOffice:
             self._late += [letter for letter in round_ if self._chance.random() < self.late]
             round_ += again
             self._chance.shuffle(round_)
-            list(self._workers.map(self._send, round_))
+            list(self.workers.map(self._send, round_))
 
     def bring_the_late(self) -> None:
         """What was held back at earlier rests comes now, long after it mattered."""
