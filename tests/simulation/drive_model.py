@@ -95,6 +95,13 @@ class DriveModel:
                 return
             item = self.items[item.parent]
 
+    def places(self, email: str, item: Item) -> Iterator[str]:
+        """The ids of the item and of the folders above it, as far up as a person may see them."""
+        for above in self.ancestors(item):
+            yield above.id
+            if email not in self.viewers(above):
+                return
+
     def below(self, item: Item) -> Iterator[Item]:
         """Everything under a folder."""
         for child_id in sorted(self.children[item.id]):

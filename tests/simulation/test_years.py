@@ -22,7 +22,7 @@ QUARTER = Plan(
 
 def test_a_few_days_leave_postgres_equal_to_the_drive_at_every_rest() -> None:
     """Whatever changes, and whatever is lost, late or repeated on the way, the result is what Drive shows."""
-    came_to = run(Plan(seed=1, days=3, people=4, drives=2, items=60, changes=300, choosers=2, workers=2))
+    came_to = run(Plan(seed=1, days=3, people=4, drives=2, items=40, changes=300, rests=(1, 2), choosers=2, workers=2))
 
     assert came_to["changes"] == 300
     assert came_to["hours without a channel"] == 0

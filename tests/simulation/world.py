@@ -279,6 +279,7 @@ class World(Pipeline):
         assert answer.status_code == 202, answer.text
         self.settle()
         self._chosen[person.email] = chosen
+        self._note_seen(person, self._expected(person))
         self.figures["selections"] += 1
 
     def _consents(self, day: int) -> None:
@@ -322,7 +323,8 @@ class World(Pipeline):
         again = {
             what: times for what, times in self.model.downloads.items() if times > 1 + self._may_be_read_again[what]
         }
-        assert not again, f"seed {self.plan.seed}, {when}: content was read more than once: {again}"
+        told = {what: list(self.changes.last[what[1]]) for what in again}
+        assert not again, f"seed {self.plan.seed}, {when}: content was read more than once: {again}, {told}"
         self._known = {(email, drive) for drive, members in self.model.members.items() for email in members}
         self.figures["rests compared"] += 1
         self.spent["compare"] += time.monotonic() - begun
@@ -349,7 +351,7 @@ class World(Pipeline):
             inside = {
                 item.id
                 for item in seen
-                if item.drive in chosen or any(a.id in chosen for a in self.model.ancestors(item))
+                if item.drive in chosen or any(above in chosen for above in self.model.places(person.email, item))
             }
             led_to = {item.target for item in seen if item.mime_type == SHORTCUT and item.id in inside}
             self._outside = {item.id for item in seen} - inside - led_to
