@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tests.simulation.drive_model import DOCUMENT, FOLDER, SHORTCUT, TEXT, DriveModel, Item
 
+FORGOTTEN = 0.005  # of what is put into a bin stays there until the bin is emptied
 WORDS = ("lease", "harbour", "invoice", "ferry", "garden", "recipe", "budget", "winter", "orchard", "violin")
 
 
@@ -22,6 +23,7 @@ class Changes:
         self._number = 0
         self.made: Counter[str] = Counter()
         self.last: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=8))
+        self._forgotten: set[str] = set()
         self.unsaid = False  # somebody's access to a whole folder changed, of which no log tells
         self.folders_shared = True  # whether that may happen
         self._kinds: dict[str, tuple[int, Callable[[], bool]]] = {
@@ -183,6 +185,8 @@ class Changes:
         item = self._pick(lambda i: i.mime_type != FOLDER and not i.trashed)
         if item:
             self._model.trash(item, True)
+            if self._chance.random() < FORGOTTEN:
+                self._forgotten.add(item.id)
         return item is not None
 
     def _trash_folder(self) -> bool:
@@ -192,7 +196,9 @@ class Changes:
         return item is not None
 
     def _untrash(self) -> bool:
-        binned = sorted(item.id for item in self._model.items.values() if item.trashed)
+        binned = sorted(
+            item.id for item in self._model.items.values() if item.trashed and item.id not in self._forgotten
+        )
         if not binned:
             return False
         item = self._model.items[self._chance.choice(binned)]
@@ -203,7 +209,12 @@ class Changes:
     def _delete(self) -> bool:
         if len(self._model.items) < self._size * 0.8:
             return False
-        item = self._pick(lambda i: i.mime_type != FOLDER or len(self._model.children[i.id]) < 4)
+        item = self._pick(
+            lambda i: (
+                (i.mime_type != FOLDER or len(self._model.children[i.id]) < 4)
+                and self._forgotten.isdisjoint([i.id, *(one.id for one in self._model.below(i))])
+            )
+        )
         if item:
             self._model.delete(item)
         return item is not None
