@@ -327,7 +327,7 @@ def test_a_deadlock_is_run_again_until_both_are_done(worker: Database) -> None:
     _at_once(lambda: in_order(1, 2), lambda: in_order(2, 1))
 
     assert bodies(worker, ADA) == ["xx", "xx"]
-    assert len(runs) == 3
+    assert len(runs) >= 3  # more often where the second try meets the other one again
 
 
 def test_a_story_is_run_five_times_at_most(worker: Database) -> None:
