@@ -132,7 +132,7 @@ def _survives(moment: Moment, undisturbed: Undisturbed) -> None:
         assert difference(undisturbed.state, final_state(machine.data)) == []
 
 
-@pytest.mark.parametrize("moment", moments(4, SEED), ids=str)
+@pytest.mark.parametrize("moment", moments(3, SEED), ids=str)
 def test_a_sync_that_was_killed_ends_like_one_that_was_not(moment: Moment, undisturbed: Undisturbed) -> None:
     """Machines lose power and people press Ctrl-C twice: nothing may be missing, double or half afterwards."""
     _survives(moment, undisturbed)
