@@ -1,9 +1,12 @@
 """A chunk's text → passages: what is embedded, searched and shown, each with its exact place.
 
 A passage never crosses from one part, sheet, slide or heading into another, and crosses a page only where a page is
-too short to stand alone. Inside such a section the cut falls on paragraph, sentence or word boundaries. Where a
-paragraph had to be cut, neighbours overlap a little, so that what stands on the cut is found whole. The same text
-always gives the same passages: `(job, chunk, ordinal)` names one for good.
+too short to stand alone. Inside such a section it ends where a paragraph does, and where one is too long for that,
+where a sentence or a word does; then neighbours overlap a little, so that what stands on the cut is found whole. The
+same text always gives the same passages: `(job, chunk, ordinal)` names one for good.
+
+Which paragraph begins the next passage is decided by what it says (`turning_point`), not by how much stands before it:
+after an edit the cuts find back to where they were, and of a long document only a few passages are new.
 """
 
 from __future__ import annotations
@@ -12,23 +15,28 @@ import re
 import string
 import unicodedata
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
+from itertools import count
 
 from semantic_text_splitter import TextSplitter
 
 from shared.domain.parts import Locator
 from shared.domain.tokens import estimate_tokens
+from shared.domain.turning import SEEN, turning_point
 
-FULL_TOKENS = 320  # a passage is full from here on; prose then comes out at 330 to 390
+FULL_TOKENS = 320  # prose comes out at 190 to 380, on average a little less than this
 MAX_TOKENS = 512
 TINY_TOKENS = 60
 OVERLAP_TOKENS = 52  # about 15 %, where a paragraph had to be cut
 # The splitter's time for text without spaces grows with the square of what it is shown: 128 KB of unbroken Chinese
 # took eight seconds, this much takes a tenth of one. Prose is as fast either way.
 WINDOW_TOKENS = 5_000
+
+_LINE_END = re.compile(r"\n\s*")
 
 Mark = tuple[int, Locator]
 
@@ -65,7 +73,7 @@ def cut(
     passages: list[Passage] = []
     splitter = _splitter(full_tokens, max_tokens, min(overlap_tokens, full_tokens - 1))
     for section_start, section_end in _sections(text, places, tiny_tokens, full_tokens):
-        for start, end in _pieces(text, section_start, section_end, splitter, max_tokens):
+        for start, end in _cuts(text, section_start, section_end, splitter, full_tokens, max_tokens):
             piece = text[start:end]
             if _says_something(piece):
                 passages.append(Passage(len(passages), piece, places.span(start, end), passage_hash(piece), start))
@@ -151,8 +159,50 @@ def _splitter(full: int, limit: int, overlap: int) -> TextSplitter:
     return TextSplitter.from_callback(estimate_tokens, (full, limit), overlap=overlap, trim=False)
 
 
-def _pieces(text: str, start: int, end: int, splitter: TextSplitter, limit: int) -> Iterator[tuple[int, int]]:
-    """Cut one section window by window, so that a long text costs no more memory than a short one."""
+def _cuts(text: str, start: int, end: int, splitter: TextSplitter, full: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Cut one section between paragraphs, and inside of one that is longer than a passage."""
+    least, most = full * 3 // 5, full * 6 // 5
+    ahead = deque[tuple[int, int, bool]]()  # paragraphs: where each ends, its tokens, and whether a blank line follows
+    paragraphs = _paragraphs(text, start, end)
+    while start < end:
+        tokens, best, rank = 0, 0, (2, 0)
+        for place in count():
+            if place == len(ahead) and (more := next(paragraphs, None)) is not None:
+                ahead.append(more)
+            if place == len(ahead):
+                best = place if tokens <= most else best  # all that is left
+                break
+            stop, cost, blank = ahead[place]
+            tokens += cost
+            if tokens > most:
+                break
+            if tokens >= least:
+                found = (0 if blank else 1, turning_point(text[stop : stop + SEEN]))
+                best, rank = (place + 1, found) if found < rank else (best, rank)
+        # Before a paragraph that is too long stands at most a short one: it is cut together with it.
+        taken = [ahead.popleft() for _ in range(best or place + 1)]
+        stop = taken[-1][0]
+        yield from _pieces(text, start, stop, splitter, limit, whole=sum(one[1] for one in taken) <= most)
+        start = stop
+
+
+def _paragraphs(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    for found in _LINE_END.finditer(text, start, end):
+        stop = found.end()
+        yield stop, estimate_tokens(text[start:stop]), found.group().count("\n") > 1
+        start = stop
+    if start < end:
+        yield end, estimate_tokens(text[start:end]), False
+
+
+def _pieces(
+    text: str, start: int, end: int, splitter: TextSplitter, limit: int, *, whole: bool
+) -> Iterator[tuple[int, int]]:
+    """Cut paragraphs window by window, so that a long one costs no more memory than a short one; `whole` ones need no
+    cut."""
+    if whole:
+        yield from _bounded(text, start, end, limit)
+        return
     while start < end:
         window = _window(text, start, end)
         at_end = start + len(window) == end

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.domain.parts import Locator, Pages, Part, State, Text, Truncated
+from shared.domain.turning import turning_point
 
 CHUNK_BYTES = 512 * 1024  # as much text as keeps the first passages of a long file from waiting for the rest
 MARKS = 2048  # places in one chunk: a list of ten-character sections must not be mostly marks
@@ -39,7 +40,8 @@ class Chunk:
 
 
 def pack(parts: Iterator[Part], first_index: int = 0, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
-    """Chunks from parts, numbered from `first_index`. Text is cut between parts only.
+    """Chunks from parts, numbered from `first_index`. Text is cut between parts only: of those that begin in the last
+    eighth of a full chunk, before the one that `turning_point` names, so that an edit does not move the cuts behind it.
 
     Raises `ValueError` for a part that fits into no chunk: a reader has broken its promise.
     """
@@ -48,8 +50,11 @@ def pack(parts: Iterator[Part], first_index: int = 0, chunk_bytes: int = CHUNK_B
         payload = _payload(part, min(chunk_bytes, HARD_BYTES))
         full = size + len(payload) > chunk_bytes or len(texts) == MARKS
         if texts and not isinstance(part, Truncated) and (full or not isinstance(part, Text)):
-            yield _text_chunk(index, texts)
-            index, texts, size = index + 1, [], 0
+            room = min(chunk_bytes // 8, chunk_bytes - len(payload))
+            cut = _cut(texts, part, room) if isinstance(part, Text) else len(texts)
+            yield _text_chunk(index, texts[:cut])
+            index, texts = index + 1, texts[cut:]
+            size = sum(len(kept) for _, kept in texts)
         if isinstance(part, Text):
             texts.append((part, payload))
             size += len(payload)
@@ -63,6 +68,19 @@ def pack(parts: Iterator[Part], first_index: int = 0, chunk_bytes: int = CHUNK_B
         index, texts, size = index + 1, [], 0
     if texts:
         yield _text_chunk(index, texts)
+
+
+def _cut(texts: list[tuple[Text, bytes]], following: Text, last_bytes: int) -> int:
+    """How many of these parts are the chunk; the others begin the next one, before `following`."""
+    best, lowest, kept = len(texts), turning_point(following.text), 0
+    for place in range(len(texts) - 1, 0, -1):
+        part, payload = texts[place]
+        kept += len(payload)
+        if kept > last_bytes:
+            break
+        if (found := turning_point(part.text)) < lowest:
+            best, lowest = place, found
+    return best
 
 
 def _payload(part: Part, text_bytes: int) -> bytes:
