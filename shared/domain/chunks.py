@@ -40,8 +40,8 @@ class Chunk:
 
 
 def pack(parts: Iterator[Part], first_index: int = 0, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
-    """Chunks from parts, numbered from `first_index`. Text is cut between parts only: of those that begin in the last
-    eighth of a full chunk, before the one that `turning_point` names, so that an edit does not move the cuts behind it.
+    """Chunks from parts, numbered from `first_index`. Text is cut between parts only: of those in the last eighth of
+    a full chunk, before the one that `turning_point` names, so that an edit does not move the cuts behind it.
 
     Raises `ValueError` for a part that fits into no chunk: a reader has broken its promise.
     """
@@ -73,7 +73,7 @@ def pack(parts: Iterator[Part], first_index: int = 0, chunk_bytes: int = CHUNK_B
 def _cut(texts: list[tuple[Text, bytes]], following: Text, last_bytes: int) -> int:
     """How many of these parts are the chunk; the others begin the next one, before `following`."""
     best, lowest, kept = len(texts), turning_point(following.text), 0
-    for place in range(len(texts) - 1, 0, -1):
+    for place in range(len(texts) - 1, len(texts) * 7 // 8, -1):
         part, payload = texts[place]
         kept += len(payload)
         if kept > last_bytes:

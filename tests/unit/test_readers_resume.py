@@ -182,7 +182,8 @@ def test_a_chunk_is_not_mostly_marks() -> None:
 
     chunks = list(pack(read(BytesSource(tiny, "tiny.md"))))
 
-    assert max(len(chunk.marks) for chunk in chunks) == 2048
+    assert max(len(chunk.marks) for chunk in chunks) <= 2048
+    assert min(len(chunk.marks) for chunk in chunks[:-1]) >= 2048 * 7 // 8
     assert b"".join(chunk.payload for chunk in chunks) == tiny
 
 
