@@ -17,6 +17,7 @@ BENCHMARKS = {
     "compare-stream": "streaming against MediaIoBaseDownload and curl: [--places near far capped] [--repetitions N]",
     "compare-load": "a thousand small files against the usual way: [--files N] [--repetitions N]",
     "freshness": "how soon an edit is found during a first sync and after: [--files N] [--edits N]",
+    "insert": "passages into Postgres against psycopg: [--passages N] [--repetitions N] [--indexed N]",
     "faults": "files from a server that refuses and cuts: [--files N]",
     "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
 }

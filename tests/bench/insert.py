@@ -1,0 +1,227 @@
+"""Passages with vectors into `memories`: as `ai_processor` writes them, beside psycopg's plain binary COPY.
+
+Both fill one and the same table of one database, which is emptied in between. Ours does all that a chunk's writing
+does: it holds the person, locks the job, records the chunk, stages, moves what is not there yet, counts the cost, runs
+the finish step and commits, once for each chunk; and every tenth chunk comes twice.
+psycopg copies the same rows at once, in one transaction, past every policy, from values it need not make into anything.
+Without the two large indexes first, since building those is the same work for both, and then with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from struct import Struct
+from uuid import UUID, uuid4
+
+import psycopg
+
+from functions.ai_processor.main import Rows, Understood
+from infra.local.postgres import PostgresServer
+from infra.migrate import upgrade
+from schemas.messages.file_chunk_pb2 import FileChunk
+from shared.adapters.postgres import Database
+from shared.config import Settings
+from shared.domain.parts import Locator
+from shared.passages import Passage
+
+CHUNK = 500  # passages: what half a megabyte of prose gives
+DIMENSIONS = 768
+WORDS = 4_000
+LARGE = {
+    "memories_by_words": "CREATE INDEX memories_by_words ON memories USING gin (words)",
+    "memories_by_meaning": "CREATE INDEX memories_by_meaning ON memories USING hnsw (embedding halfvec_cosine_ops)",
+}
+_SOUGHT = 0.7
+
+Vector = Sequence[float]
+
+
+def measure(arguments: list[str]) -> dict[str, object]:
+    """Rows a second of both, without and with the large indexes, and the ratio of the medians."""
+    parser = argparse.ArgumentParser(prog="./dev bench insert", description=__doc__.split("\n")[0])
+    parser.add_argument("--passages", type=int, default=10_000)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--indexed", type=int, default=2_000, help="passages of the one comparison with both indexes")
+    chosen = parser.parse_args(arguments)
+    passages, vectors = made(chosen.passages)
+    with table() as contest:
+        for name in LARGE:
+            contest.sql(f"DROP INDEX {name}")
+        ours, theirs = contest.compared(passages, vectors, chosen.repetitions)
+        for statement in LARGE.values():
+            contest.sql(statement)
+        few = min(chosen.indexed, chosen.passages)
+        indexed = contest.compared(passages[:few], vectors[:few], 1)
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    return {
+        "passages": chosen.passages,
+        "ours_rows_a_second": round(statistics.median(ours)),
+        "psycopg_rows_a_second": round(statistics.median(theirs)),
+        "ratio": round(ratio, 2),
+        "ratios": [round(one / other, 2) for one, other in zip(ours, theirs, strict=True)],
+        "with_indexes": {
+            "passages": few,
+            "ours_rows_a_second": round(indexed[0][0]),
+            "psycopg_rows_a_second": round(indexed[1][0]),
+            "ratio": round(indexed[0][0] / indexed[1][0], 2),
+        },
+        "complete": ratio >= _SOUGHT,
+    }
+
+
+def made(number: int) -> tuple[list[Passage], list[Vector]]:
+    """Passages of about a thousand characters, each with a unit vector; the same every time."""
+    chance = random.Random(3)
+    words = ["".join(chance.choices("abcdefghiklmnoprstuvw", k=chance.randint(2, 11))) for _ in range(WORDS)]
+    often = [1 / place for place in range(1, WORDS + 1)]  # Zipf
+    passages, vectors = [], []
+    for ordinal in range(number):
+        text = " ".join(chance.choices(words, often, k=170))
+        at = Locator(byte_start=ordinal * 1000, byte_end=ordinal * 1000 + len(text), line_first=ordinal)
+        passages.append(Passage(ordinal % CHUNK, text, at, sha256(text.encode()).digest(), 0))
+        numbers = [chance.gauss(0, 1) for _ in range(DIMENSIONS)]
+        length = sum(number * number for number in numbers) ** 0.5
+        vectors.append(array("f", (number / length for number in numbers)))
+    return passages, vectors
+
+
+class Contest:
+    """One database in which both write for one person."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._admin = psycopg.connect(server.url_for("postgres"), autocommit=True)
+        self._settings = Settings(google_cloud_project="bench", database_url=server.url_for("drivestream_app"))
+        self._database = Database(self._settings, "drivestream_worker")
+        self.user_id = uuid4()
+        self.sql("INSERT INTO users (user_id, google_sub) VALUES (%s, 'bench')", self.user_id)
+
+    def close(self) -> None:
+        self._database.close()
+        self._admin.close()
+
+    def sql(self, statement: str, *values: object) -> None:
+        """As the administrator."""
+        self._admin.execute(statement, values)  # type: ignore[arg-type]
+
+    def compared(
+        self, passages: Sequence[Passage], vectors: Sequence[Vector], repetitions: int
+    ) -> tuple[list[float], list[float]]:
+        """Rows a second of each, in turns."""
+        ours, theirs = [], []
+        self._ours(passages[:CHUNK], vectors[:CHUNK])  # connections, statements, catalogues
+        for number in range(repetitions):
+            ours.append(len(passages) / self._ours(passages, vectors))
+            theirs.append(len(passages) / self._theirs(passages, vectors))
+            print(f"{number + 1} of {repetitions}: {ours[-1]:,.0f} and {theirs[-1]:,.0f} rows/s", file=sys.stderr)
+        return ours, theirs
+
+    def _ours(self, passages: Sequence[Passage], vectors: Sequence[Vector]) -> float:
+        job_id = self._job(streamed=len(passages) // CHUNK)
+        chunks = [
+            (
+                FileChunk(job_id=str(job_id), user_id=str(self.user_id), file_id="f", index=index),
+                Understood(passages[at : at + CHUNK], vectors[at : at + CHUNK], embedded_tokens=CHUNK * 300),
+            )
+            for index, at in enumerate(range(0, len(passages), CHUNK))
+        ]
+        for chunk, _ in chunks:
+            chunk.kind = FileChunk.Kind.TEXT
+        start = time.perf_counter()
+        for chunk, understood in chunks:
+            rows = Rows(self._database, chunk, self._settings)
+            rows.write(understood)
+            if chunk.index % 10 == 9:
+                rows.write(understood)
+        seconds = time.perf_counter() - start
+        self._check(len(passages))
+        return seconds
+
+    def _theirs(self, passages: Sequence[Passage], vectors: Sequence[Vector]) -> float:
+        job_id = self._job(streamed=0)
+        for index in range(0, len(passages), CHUNK):
+            self.sql(
+                "INSERT INTO gdrive_chunks (job_id, index, user_id, kind, passages) VALUES (%s, %s, %s, 'text', %s)",
+                *(job_id, index // CHUNK, self.user_id, CHUNK),
+            )
+        model = self._settings.embedding_model
+        half_floats = Struct(f">HH{DIMENSIONS}e").pack
+        start = time.perf_counter()
+        with self._admin.transaction(), self._admin.cursor() as cursor:
+            # The vector goes as bytes, which is what binary COPY sends for a halfvec; psycopg knows no such type.
+            command = (
+                "COPY memories (job_id, index, ordinal, user_id, file_id, passage, locator, hash, model, embedding)"
+                " FROM STDIN (FORMAT binary)"
+            )
+            types = ["uuid", "int8", "int4", "uuid", "text", "text", "jsonb", "bytea", "text", "bytea"]
+            with cursor.copy(command) as copy:
+                copy.set_types(types)
+                for number, (passage, vector) in enumerate(zip(passages, vectors, strict=True)):
+                    copy.write_row(
+                        (
+                            job_id,
+                            number // CHUNK,
+                            passage.ordinal,
+                            self.user_id,
+                            "f",
+                            passage.text,
+                            psycopg.types.json.Jsonb(passage.locator.as_json()),
+                            passage.hash,
+                            model,
+                            half_floats(DIMENSIONS, 0, *vector),
+                        )
+                    )
+        seconds = time.perf_counter() - start
+        self._check(len(passages))
+        return seconds
+
+    def _job(self, streamed: int) -> UUID:
+        """An empty table, and a file that wants a new job."""
+        job_id = uuid4()
+        self.sql("TRUNCATE gdrive_files, gdrive_jobs, gdrive_chunks, memories, entities, costs, file_events CASCADE")
+        self.sql(
+            "INSERT INTO gdrive_files (user_id, file_id, content_key, wanted_job, state)"
+            " VALUES (%s, 'f', 'k', %s, 'processing')",
+            *(self.user_id, job_id),
+        )
+        self.sql(
+            "INSERT INTO gdrive_jobs (job_id, user_id, file_id, content_key, pipeline_version, state, expected_chunks)"
+            " VALUES (%s, %s, 'f', 'k', '1', 'streamed', %s)",
+            *(job_id, self.user_id, streamed),
+        )
+        self.sql("CHECKPOINT")
+        return job_id
+
+    def _check(self, number: int) -> None:
+        (found,) = self._admin.execute("SELECT count(*) FROM memories WHERE embedding IS NOT NULL").fetchone() or (0,)
+        if found != number:
+            raise AssertionError(f"{number} passages were written and {found} are there")
+
+
+@contextmanager
+def table() -> Iterator[Contest]:
+    """A database of its own, on a server as `./dev local` starts it."""
+    place = Path(tempfile.mkdtemp(prefix="drivestream-bench-"))
+    place.chmod(0o711)  # as root, Postgres is somebody else
+    server = PostgresServer(place / "postgres")
+    try:
+        server.start()
+        upgrade(server.admin_url)
+        contest = Contest(server)
+        try:
+            yield contest
+        finally:
+            contest.close()
+    finally:
+        server.stop()
+        shutil.rmtree(place, ignore_errors=True)
