@@ -68,6 +68,16 @@ def vertex_client(server: VertexServer) -> Any:
     )
 
 
+def gen_ai_client(server: VertexServer) -> genai.Client:
+    return genai.Client(
+        vertexai=True,
+        project="p",
+        location="l",
+        credentials=Credentials("local"),  # type: ignore[no-untyped-call]
+        http_options=genai_types.HttpOptions(base_url=server.url, api_version="v1"),
+    )
+
+
 def secrets_client(server: SecretManagerServer) -> Any:
     return secretmanager_v1.SecretManagerServiceClient(
         credentials=ANONYMOUS, transport="rest", client_options={"api_endpoint": server.url}
@@ -296,13 +306,7 @@ def test_a_retired_model_is_not_found(vertex: VertexServer, model: str) -> None:
 
 def test_the_gen_ai_client_is_served_too(vertex: VertexServer) -> None:
     """Whoever tries the other official client finds the same doors."""
-    client = genai.Client(
-        vertexai=True,
-        project="p",
-        location="l",
-        credentials=Credentials("local"),  # type: ignore[no-untyped-call]
-        http_options=genai_types.HttpOptions(base_url=vertex.url, api_version="v1"),
-    )
+    client = gen_ai_client(vertex)
 
     vectors = client.models.embed_content(model="text-embedding-005", contents=["boats", "tides"]).embeddings
     answer = client.models.generate_content(model="gemini-3.5-flash-lite", contents="hello")
@@ -313,6 +317,73 @@ def test_the_gen_ai_client_is_served_too(vertex: VertexServer) -> None:
     assert answer.candidates is not None
     assert answer.candidates[0].finish_reason == genai_types.FinishReason.STOP
     assert (counted.total_tokens or 0) > 0
+
+
+ENTITIES = {
+    "type": "OBJECT",
+    "properties": {"entities": {"type": "ARRAY", "items": {"type": "OBJECT", "properties": {}}}},
+    "required": ["entities"],
+}
+PASSAGE = json.dumps({"passage": 0, "text": "Ada Lovelace sailed to London."})
+
+
+def test_the_gen_ai_client_embeds_by_the_newer_door_and_answers_by_a_schema(vertex: VertexServer) -> None:
+    """It asks newer embedding models by another method, and says schemas in another case than the older client."""
+    client = gen_ai_client(vertex)
+
+    answer = client.models.embed_content(
+        model="gemini-embedding-2",
+        contents="boats and tides",
+        config=genai_types.EmbedContentConfig(output_dimensionality=256),
+    )
+    found = client.models.generate_content(
+        model="gemini-3.5-flash-lite",
+        contents=PASSAGE,
+        config=genai_types.GenerateContentConfig(response_mime_type="application/json", response_schema=ENTITIES),
+    )
+
+    assert answer.embeddings is not None
+    assert [len(vector.values or []) for vector in answer.embeddings] == [256]
+    named = [entity["name"] for entity in json.loads(found.text or "")["entities"]]
+    assert sorted(named) == ["Ada Lovelace", "London"]
+    assert found.usage_metadata is not None
+    assert (found.usage_metadata.prompt_token_count or 0) > 0
+
+
+def test_the_prediction_client_embeds_by_both_doors_and_answers_by_a_schema(vertex: VertexServer) -> None:
+    """Entities are asked for by this client, in exactly this form."""
+    client = vertex_client(vertex)
+
+    embedded = client.embed_content(
+        request={
+            "model": MODEL + "gemini-embedding-2",
+            "content": {"role": "user", "parts": [{"text": "boats and tides"}]},
+            "embed_content_config": {"output_dimensionality": 256, "auto_truncate": False},
+        },
+        timeout=30,
+    )
+    found = client.generate_content(
+        request={
+            "model": MODEL + "gemini-3.5-flash-lite",
+            "contents": [{"role": "user", "parts": [{"text": PASSAGE}]}],
+            "generation_config": {
+                "response_mime_type": "application/json",
+                "response_schema": {
+                    "type_": "OBJECT",
+                    "properties": {"entities": {"type_": "ARRAY", "items": {"type_": "OBJECT"}}},
+                    "required": ["entities"],
+                },
+            },
+        },
+        timeout=30,
+    )
+
+    assert len(embedded.embedding.values) == 256
+    assert embedded.usage_metadata.prompt_token_count == 3
+    (candidate,) = found.candidates
+    assert candidate.finish_reason.name == "STOP"
+    named = [entity["name"] for entity in json.loads(candidate.content.parts[0].text)["entities"]]
+    assert sorted(named) == ["Ada Lovelace", "London"]
 
 
 def test_the_lexical_embedding_is_deterministic_normal_and_finds_shared_words_in_any_script() -> None:
