@@ -8,7 +8,8 @@ and nothing else: no code asks where it runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any
@@ -45,7 +46,8 @@ class Settings:
     drive_endpoint: str = "https://www.googleapis.com"
     secretmanager_endpoint: str = "https://secretmanager.googleapis.com"
     documentai_endpoint: str = "https://us-documentai.googleapis.com"
-    documentai_processor: str = ""  # projects/P/locations/L/processors/ID[/processorVersions/V]
+    documentai_processor: str = ""  # projects/P/locations/L/processors/ID/processorVersions/V: never a moving default
+    documentai_imageless: bool = False  # 30 pages a request instead of 15, where the processor takes them so
     vertex_endpoint: str = "https://us-central1-aiplatform.googleapis.com"
     vertex_location: str = "us-central1"
     embedding_model: str = "gemini-embedding-001"
@@ -86,9 +88,24 @@ class Settings:
     pipeline_version: str = "1"
 
     @property
+    def ocr_pages(self) -> int:
+        """How many pages one request for recognition may have."""
+        return 30 if self.documentai_imageless else 15
+
+    @property
     def redirect_uri(self) -> str:
         """The one redirect address that is registered with Google."""
         return self.connect_url + "/callback"
+
+
+def _on_or_off(said: str) -> bool:
+    if said.strip().lower() not in ("on", "off"):
+        raise ValueError(said)
+    return said.strip().lower() == "on"
+
+
+_READERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _on_or_off}
+_PINNED = re.compile(r"projects/[^/]+/locations/[^/]+/processors/[^/]+/processorVersions/[^/]+")
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -103,9 +120,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
                 faults.append(f"{name} is not set")
             continue
         try:
-            values[spec.name] = {"int": int, "float": float}.get(str(spec.type), str)(raw)
+            values[spec.name] = _READERS.get(str(spec.type), str)(raw)
         except ValueError:
-            faults.append(f"{name} must be a number, not {raw!r}")
+            faults.append(f"{name} must be {'on or off' if spec.type == 'bool' else 'a number'}, not {raw!r}")
+    processor = values.get("documentai_processor", "")
+    if processor and not _PINNED.fullmatch(processor):
+        faults.append(
+            "DOCUMENTAI_PROCESSOR must name a version, like projects/P/locations/L/processors/ID/processorVersions/V:"
+            " the default version changes, and with it the text of the pages"
+        )
     if faults:
         raise SettingsError("Cannot start: " + "; ".join(faults) + ". Set them in the function's environment.")
     return Settings(**values)

@@ -111,13 +111,18 @@ class Understanding:
         place = locator_of(chunk.locator)
         pieces: list[str] = []
         marks, length = [], 0
-        recognized = self._recognizer.recognize(chunk.payload, mime_type)
+        recognized = self._recognizer.recognize(chunk.payload, mime_type, _pages_of(place))
         for page in recognized:
             number = None if place.page_first is None else place.page_first + page.number - 1
             marks.append((length, replace(place, page_first=number, page_last=number)))
             pieces.append(page.text.rstrip() + "\n\n")
             length += len(pieces[-1])
         return "".join(pieces), marks, len(recognized)
+
+
+def _pages_of(place: Locator) -> int | None:
+    """How many pages a place covers, where it is one of pages."""
+    return None if place.page_first is None or place.page_last is None else place.page_last - place.page_first + 1
 
 
 class Rows:

@@ -293,7 +293,7 @@ class Stack:
             "EMBEDDING_MODEL": "lexical-hashing-001",
             "EMBEDDING_TEXTS_PER_REQUEST": "100",
             "DOCUMENTAI_ENDPOINT": self._url("documentai"),
-            "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr",
+            "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr/processorVersions/local",
             "SWEEP_SECONDS": str(self.options.sweep_seconds),
             "LEASE_SECONDS": "15",
             "RETRY_BASE_SECONDS": "0.2",

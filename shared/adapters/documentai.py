@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.auth.credentials import Credentials
 
-from shared.adapters.google_calls import InvalidArgument, classified, patiently
+from shared.adapters.google_calls import BadAnswer, InvalidArgument, classified, patiently
 from shared.config import Settings
 from shared.domain.errors import Skipped
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from google.cloud.documentai_v1 import DocumentProcessorServiceClient
 
 SERVICE = "Document AI"
+MOST_BYTES = 40 * 1024 * 1024
 FIELDS = "text,pages.pageNumber,pages.layout.textAnchor"
 # Fifteen dense pages take far longer than one small request.
 TIMEOUT_FACTOR = 3
@@ -54,21 +55,28 @@ class Recognizer:
         self._client: DocumentProcessorServiceClient | None = None
         self._making = threading.Lock()
 
-    def recognize(self, content: bytes, mime_type: str) -> Recognition:
-        """Every page of a PDF (at most 15 pages) or a picture, 40 MB at most.
+    def recognize(self, content: bytes, mime_type: str, pages: int | None = None) -> Recognition:
+        """Every page of a PDF (at most 15 pages, or 30 where the settings say imageless) or a picture, 40 MB at most.
+        `pages` is how many there must be, where that is known: the first few are never taken for all.
 
         Raises `TooManyPages`, `Skipped` where the document is broken or cannot be recognised here, `LongWait` where
-        the quota is used up, `Unavailable` where the service does not answer.
+        the quota is used up, `Unavailable` where the service does not answer, or answers twice without every page.
         """
         if not content:
             raise Skipped("There is nothing to recognise: the picture is empty.", code="broken")
+        if len(content) > MOST_BYTES:
+            raise Skipped("The pages are too large to be recognised: 40 MB at a time at most.", code="too_large")
+
+        def once() -> Recognition:
+            found = Recognition(_pages(self._process(content, mime_type)))
+            if pages is not None and len(found) != pages:
+                raise BadAnswer(f"{SERVICE} sent {len(found)} pages of {pages}.")
+            return found
+
         try:
-            document = patiently(
-                lambda: self._process(content, mime_type), base_seconds=self._settings.retry_base_seconds
-            )
+            return patiently(once, base_seconds=self._settings.retry_base_seconds)
         except InvalidArgument as error:
             raise _refused(error) from error
-        return Recognition(_pages(document))
 
     def _process(self, content: bytes, mime_type: str) -> Any:
         client = self._made()
@@ -77,6 +85,7 @@ class Recognizer:
             "raw_document": {"content": content, "mime_type": mime_type},
             "field_mask": FIELDS,
             "skip_human_review": True,
+            "imageless_mode": self._settings.documentai_imageless,
         }
         with classified(SERVICE):
             timeout = TIMEOUT_FACTOR * self._settings.http_timeout_seconds

@@ -41,6 +41,7 @@ class Limits:
             text_bytes=settings.text_bytes,
             inflated_bytes=settings.inflated_bytes,
             hold_bytes=settings.hold_bytes,
+            window_pages=settings.ocr_pages,
             child_memory_bytes=settings.child_memory_bytes,
             child_seconds=settings.child_seconds,
         )

@@ -17,6 +17,20 @@ def text_pdf(pages: Sequence[str]) -> bytes:
     return _pdf([f"BT /F 36 Tf 40 700 Td ({_escaped(text)}) Tj ET".encode() for text in pages])
 
 
+def scan_pdf(pages: int) -> bytes:
+    """Small pages without a text layer. A page's number stands on it in ten stripes, black for a one; `number_on`
+    reads it."""
+    stripes = [[bit for bit in range(10) if number >> bit & 1] for number in range(1, pages + 1)]
+    return _pdf([b"".join(b"%d 0 2 20 re f " % (2 * bit) for bit in page) for page in stripes], box=b"20 20")
+
+
+def number_on(picture: bytes) -> int:
+    """The number on a page of `scan_pdf`, from its picture as a PGM."""
+    head, _, pixels = picture.partition(b"255\n")
+    width = int(head.split()[1])
+    return sum(1 << bit for bit in range(10) if pixels[int((2 * bit + 1) * width / 20)] < 128)
+
+
 def blank_pdf() -> bytes:
     """A PDF with one page and nothing on it."""
     return _pdf([b""])
@@ -38,11 +52,11 @@ def picture_of_text(text: str) -> tuple[bytes, bytes]:
     return scan, _png(width, height, rows)
 
 
-def _pdf(contents: Sequence[bytes], image: bytes = b"<< >>") -> bytes:
+def _pdf(contents: Sequence[bytes], image: bytes = b"<< >>", box: bytes = b"612 792") -> bytes:
     kids = b" ".join(b"%d 0 R" % (5 + 2 * index) for index in range(len(contents)))
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [%b] /Count %d /MediaBox [0 0 612 792] >>" % (kids, len(contents)),
+        b"<< /Type /Pages /Kids [%b] /Count %d /MediaBox [0 0 %b] >>" % (kids, len(contents), box),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
         image,
     ]

@@ -27,7 +27,7 @@ from infra.local.ai.vertex import VertexServer
 from infra.local.secrets import SecretManagerServer
 from infra.local.serving import HttpServer
 from shared.adapters import secrets as secrets_adapter
-from shared.adapters.documentai import Recognizer, TooManyPages
+from shared.adapters.documentai import MOST_BYTES, Recognizer, TooManyPages
 from shared.adapters.embedding_requests import default_credentials, normalised
 from shared.adapters.google_calls import BadAnswer
 from shared.adapters.query_embedding import embed_query
@@ -218,6 +218,37 @@ def test_done_but_timed_out_is_asked_once_more(documentai: DocumentAiServer) -> 
     pages = recognizer(documentai, http_timeout_seconds=0.2, retry_base_seconds=0.1).recognize(text_pdf(["late"]), PDF)
 
     assert [page.text for page in pages] == ["late"]
+    assert documentai.calls == 2
+
+
+def test_thirty_pages_are_taken_where_the_settings_say_imageless(documentai: DocumentAiServer) -> None:
+    """Half the requests for the same pages; the limit above them holds as well."""
+    imageless = recognizer(documentai, documentai_imageless=True)
+
+    assert len(imageless.recognize(text_pdf(["x"] * 30), PDF)) == 30
+    with pytest.raises(TooManyPages):
+        imageless.recognize(text_pdf(["x"] * 31), PDF)
+
+
+def test_what_is_over_forty_megabytes_is_not_sent(documentai: DocumentAiServer) -> None:
+    """It would be uploaded for nothing."""
+    with pytest.raises(Skipped, match="40 MB") as caught:
+        recognizer(documentai).recognize(bytes(MOST_BYTES + 1), PDF)
+
+    assert caught.value.code == "too_large"
+    assert documentai.calls == 0
+
+
+def test_the_first_pages_are_never_taken_for_all(documentai: DocumentAiServer) -> None:
+    """D12, D14: an answer without every page is asked for once more, and then kept for later, not called done."""
+    documentai.faults.garble_next(1, "no_text")
+    assert len(recognizer(documentai).recognize(text_pdf(["a", "b"]), PDF, pages=2)) == 2
+    assert documentai.calls == 2
+
+    documentai.faults.garble_next(1_000, "no_text")
+    documentai.calls = 0
+    with pytest.raises(BadAnswer, match="0 pages of 2"):
+        recognizer(documentai).recognize(text_pdf(["a", "b"]), PDF, pages=2)
     assert documentai.calls == 2
 
 

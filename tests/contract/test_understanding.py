@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
@@ -12,13 +13,25 @@ from functions.ai_processor.main import Understanding
 from infra.local.ai.documentai import DocumentAiServer
 from infra.local.ai.vertex import VertexServer
 from schemas.messages.file_chunk_pb2 import FileChunk
+from shared.adapters.chunks import file_chunk
 from shared.adapters.documentai import Recognizer
 from shared.adapters.vertex import Embedder, EntityFinder
 from shared.config import Settings
+from shared.domain.chunks import pack
 from shared.domain.errors import Skipped
-from tests.contract.pdfs import text_pdf
+from shared.domain.files import File
+from shared.readers import Limits, read
+from shared.readers.source import BytesSource
+from tests.contract.pdfs import number_on, scan_pdf, text_pdf
 
 ANONYMOUS = AnonymousCredentials()  # type: ignore[no-untyped-call]
+CONFIG = Settings(
+    google_cloud_project="p",
+    documentai_processor="projects/p/locations/us/processors/ocr",
+    retry_base_seconds=0.01,
+    entities="off",
+)
+SCAN = File(id="scan", name="scan.pdf", mime_type="application/pdf")
 
 
 @pytest.fixture
@@ -39,14 +52,10 @@ def documentai() -> Iterator[DocumentAiServer]:
 
 @pytest.fixture
 def understanding(vertex: VertexServer, documentai: DocumentAiServer) -> Understanding:
-    config = Settings(
-        google_cloud_project="p",
-        vertex_endpoint=vertex.url,
-        documentai_endpoint=documentai.url,
-        documentai_processor="projects/p/locations/us/processors/ocr",
-        retry_base_seconds=0.01,
-        entities="off",
-    )
+    return understanding_of(replace(CONFIG, vertex_endpoint=vertex.url, documentai_endpoint=documentai.url))
+
+
+def understanding_of(config: Settings) -> Understanding:
     return Understanding(
         config,
         Recognizer(config, credentials=ANONYMOUS),
@@ -100,6 +109,40 @@ def test_equal_passages_of_one_chunk_are_paid_for_once(vertex: VertexServer, und
     different = {passage.hash for passage in understood.passages}
     assert vertex.texts == len(different) < len(understood.passages)
     assert all(vector is not None for vector in understood.vectors)
+
+
+class _Stripes(DocumentAiServer):
+    """Document AI for pages that say their number in stripes: no letters need be recognised 500 times."""
+
+    def _recognise(self, picture: bytes) -> str:
+        return f"This is page number {number_on(picture)}."
+
+
+@pytest.mark.parametrize("imageless", [False, True])
+def test_a_scan_of_five_hundred_pages_is_whole(imageless: bool) -> None:
+    """Every page's text is there, at its page: never the first fifteen called done."""
+    server = _Stripes()
+    server.start()
+    config = replace(CONFIG, documentai_endpoint=server.url, documentai_imageless=imageless)
+    understanding = understanding_of(config)
+    source = BytesSource(scan_pdf(500), name="scan.pdf", mime_type="application/pdf")
+
+    try:
+        found: dict[int, str] = {}
+        for chunk in pack(read(source, Limits.of(config))):
+            assert chunk.kind == "pages"
+            message = file_chunk(chunk, "job", "user", SCAN)
+            text, marks, _ = understanding._text(message)
+            ends = [*(offset for offset, _ in marks[1:]), len(text)]
+            for (offset, place), end in zip(marks, ends, strict=True):
+                assert place.page_first == place.page_last
+                found[place.page_first or 0] = text[offset:end].strip()
+    finally:
+        server.stop()
+
+    assert found == {number: f"This is page number {number}." for number in range(1, 501)}
+    assert server.pages == 500
+    assert server.calls == (17 if imageless else 34)
 
 
 def test_a_window_of_too_many_pages_says_so(documentai: DocumentAiServer, understanding: Understanding) -> None:

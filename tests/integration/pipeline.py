@@ -234,7 +234,7 @@ class Pipeline:
             "EMBEDDING_MODEL": "lexical-hashing-001",
             "EMBEDDING_TEXTS_PER_REQUEST": "100",
             "DOCUMENTAI_ENDPOINT": self.documents.url,
-            "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr",
+            "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr/processorVersions/local",
             "RETRY_BASE_SECONDS": "0.02",
         }
 

@@ -22,6 +22,7 @@ from shared.adapters.firestore import AccessTokens
 from shared.domain.errors import LongWait, Skipped, Superseded
 from shared.domain.files import File
 from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, SYNC_REQUESTS
+from tests.contract.pdfs import HAS_OCR, scan_pdf
 from tests.integration.pipeline import Person, Pipeline, long_text, pipeline, wait_for
 
 __all__ = ["pipeline"]
@@ -386,6 +387,23 @@ def test_a_used_up_model_quota_is_waited_for(pipeline: Pipeline) -> None:
     make_due(pipeline, person)
     pipeline.tick("reap")
     assert pipeline.states(person) == {"a.md": "indexed"}
+
+
+def test_a_used_up_recognition_quota_is_waited_for_while_text_goes_on(pipeline: Pipeline) -> None:
+    """D10: 429 for minutes. The scan waits with its reason and comes by itself; what needs no recognition is there."""
+    pipeline.documents.faults.fail_next(1000, "RESOURCE_EXHAUSTED")
+
+    person = pipeline.person({"scan.pdf": scan_pdf(2), "a.md": "Patience is a herb.\n"})
+
+    waiting = pipeline.files(person)["scan.pdf"]
+    assert (waiting["state"], waiting["reason_code"]) == ("waiting", "quota")
+    assert waiting["next_try"] is not None
+    assert pipeline.states(person)["a.md"] == "indexed"
+    pipeline.heal()
+    make_due(pipeline, person)
+    pipeline.tick("reap")
+    assert pipeline.states(person)["scan.pdf"] in ("indexed", "skipped")  # stripes are no letters
+    assert pipeline.count("costs", person, "ocr_pages = 2") == HAS_OCR
 
 
 # Order ----------------------------------------------------------------------------------------------------------------
