@@ -1,4 +1,4 @@
-"""Understands one chunk: text to passages, vectors and entities, written in one guarded transaction.
+"""Understands one chunk: text to passages, vectors, entities and relations, written in one guarded transaction.
 
 Nothing is paid for before the file is known to still want the chunk, and nothing is written unless it still does when
 the job row is locked. The last chunk and the end of the stream may commit together, so both run the finish step. A
@@ -8,7 +8,7 @@ reader sees the old revision or the new one, never a mix.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -22,9 +22,10 @@ from shared.adapters.documentai import Recognizer
 from shared.adapters.hold import hold
 from shared.adapters.oauth import verify_push_token
 from shared.adapters.postgres import Database, Transaction
-from shared.adapters.vertex import Embedder, Entity, EntityFinder
+from shared.adapters.vertex import Embedder, EntityFinder
 from shared.config import Settings, settings
 from shared.consume import consumes
+from shared.domain.entities import Entity, Named
 from shared.domain.errors import LongWait, Skipped, Superseded, Unavailable
 from shared.domain.parts import Locator
 from shared.passages import Passage, cut
@@ -51,7 +52,7 @@ class Understood:
 
     passages: Sequence[Passage] = ()
     vectors: Sequence[Sequence[float] | None] = ()  # None: paid for before, or the model refuses these words
-    entities: Sequence[Sequence[Entity]] = ()
+    named: Sequence[Named] = ()
     pages: int = 0
     embedded_tokens: int = 0
     model_tokens: int = 0
@@ -95,7 +96,7 @@ class Understanding:
             log.event("not_embedded", "WARNING", passages=len(embedded.reasons))
         vector_of = dict(zip(fresh, embedded.vectors, strict=True))
         vectors = [vector_of.get(passage.hash) for passage in passages]
-        found: Sequence[Sequence[Entity]] = ()
+        found: Sequence[Named] = ()
         model_tokens = 0
         if self._finder.wants(f"{chunk.job_id}/{chunk.index}"):
             findings = self._finder.find([passage.text for passage in passages])
@@ -163,7 +164,7 @@ class Rows:
         self._database.run_transaction(self._chunk.user_id, story)
 
     def write(self, result: Understood) -> None:
-        """Passages, vectors, entities, the chunk's record and the finish step: all or nothing."""
+        """Passages, vectors, what they name, the chunk's record and the finish step: all or nothing."""
         chunk = self._chunk
 
         def story(tx: Transaction) -> None:
@@ -208,6 +209,7 @@ class Rows:
 
     def _save(self, tx: Transaction, result: Understood) -> None:
         chunk = self._chunk
+        named = list(zip(result.passages, result.named, strict=False))
         keys = {"job_id": chunk.job_id, "index": chunk.index, "file_id": chunk.file_id}
         if result.passages:
             tx.run("stage_passages")
@@ -224,19 +226,12 @@ class Rows:
                 "passages_without_vector", job_id=chunk.job_id, index=chunk.index, hashes=list(result.reused)
             ):
                 raise Unavailable("A vector that was to be used again has been purged meanwhile.", code="purged")
-        entities = [
-            {
-                "ordinal": passage.ordinal,
-                "kind": entity.kind,
-                "name": entity.name,
-                "starts": entity.start,
-                "ends": entity.end,
-            }
-            for passage, found in zip(result.passages, result.entities, strict=False)
-            for entity in found
-        ]
+        entities = [row for one in named for row in _entity_rows(*one)]
         if entities:
             tx.run("save_entities", entities=json.dumps(entities), **keys)
+        relations = [row for one in named for row in _relation_rows(*one)]
+        if relations:
+            tx.run("save_relations", relations=json.dumps(relations), **keys)
         if result.pages or result.embedded_tokens or result.model_tokens:
             tx.run(
                 "add_cost",
@@ -253,6 +248,25 @@ class Rows:
         if finished is not None:
             event = "understood" if finished["state"] == "indexed" else finished["state"]
             tx.run("note_event", file_id=self._chunk.file_id, event=event, detail=finished["reason"])
+
+
+def _entity_rows(passage: Passage, named: Named) -> Iterator[dict[str, Any]]:
+    for one in named.entities:
+        yield {"ordinal": passage.ordinal, "kind": one.kind, "name": one.name, "starts": one.start, "ends": one.end}
+
+
+def _relation_rows(passage: Passage, named: Named) -> Iterator[dict[str, Any]]:
+    for one in named.relations:
+        yield {
+            "ordinal": passage.ordinal,
+            "predicate": one.predicate,
+            **{f"subject_{key}": value for key, value in _key(one.subject).items()},
+            **{f"object_{key}": value for key, value in _key(one.object).items()},
+        }
+
+
+def _key(entity: Entity) -> dict[str, Any]:
+    return {"kind": entity.kind, "starts": entity.start, "ends": entity.end}
 
 
 @cache

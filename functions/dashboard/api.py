@@ -132,7 +132,8 @@ def _why_unknown(tx: Transaction) -> str:
 
 
 def read_file(tx: Transaction, file_id: str) -> dict[str, Any]:
-    """One file with its work, timeline and entities. Raises `BadRequest` (404) where the person has no such file."""
+    """One file with its work, its timeline and what it names. Raises `BadRequest` (404) where the person has no such
+    file."""
     row = tx.row("file", file_id=file_id)
     if row is None:
         raise BadRequest(_why_unknown(tx), status=404, code="not_found")
@@ -152,6 +153,7 @@ def read_file(tx: Transaction, file_id: str) -> dict[str, Any]:
         "job": wanted and _job(wanted),
         "events": tx.rows("file_events", file_id=file_id),
         "entities": tx.rows("file_entities", file_id=file_id),
+        "relations": tx.rows("file_relations", file_id=file_id),
     }
 
 

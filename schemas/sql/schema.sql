@@ -197,6 +197,34 @@ CREATE TABLE entities (
 );
 CREATE INDEX entities_by_name ON entities (user_id, kind, lower(name));
 
+CREATE TABLE relations (
+    job_id uuid NOT NULL,
+    index bigint NOT NULL,
+    ordinal integer NOT NULL,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    file_id text NOT NULL,
+    predicate text NOT NULL CHECK (predicate IN ('works_for', 'part_of', 'located_in', 'owns', 'made', 'knows',
+        'contacted', 'paid', 'costs', 'happened_on', 'about')),
+    subject_kind text NOT NULL,
+    subject_starts integer NOT NULL,
+    subject_ends integer NOT NULL,
+    object_kind text NOT NULL,
+    object_starts integer NOT NULL,
+    object_ends integer NOT NULL,
+    PRIMARY KEY (job_id, index, ordinal, subject_kind, subject_starts, subject_ends, predicate, object_kind,
+        object_starts, object_ends),
+    -- Both ends are grounded in the same passage, and go with it.
+    FOREIGN KEY (job_id, index, ordinal, subject_kind, subject_starts, subject_ends)
+        REFERENCES entities ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    FOREIGN KEY (job_id, index, ordinal, object_kind, object_starts, object_ends)
+        REFERENCES entities ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX relations_by_file ON relations (user_id, file_id);
+
+CREATE FUNCTION entity_key(name text) RETURNS text LANGUAGE sql IMMUTABLE
+    AS $$ SELECT lower(btrim(regexp_replace(normalize(name, NFKC), '\s+', ' ', 'g'))) $$;
+COMMENT ON FUNCTION entity_key(text) IS 'One spelling for all: a person has one entity of a kind and key, in however many files.';
+
 -- What happened ------------------------------------------------------------------------------------------------------
 
 CREATE TABLE gdrive_webhooks (
@@ -457,8 +485,8 @@ DECLARE
     searched text[] := ARRAY['memories', 'gdrive_files', 'gdrive_censuses', 'gdrive_census_findings', 'gdrive_webhooks'];
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
-        'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'gdrive_webhooks', 'file_events',
-        'costs', 'gdrive_audit_log', 'gdrive_censuses', 'gdrive_census_findings']
+        'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'relations', 'gdrive_webhooks',
+        'file_events', 'costs', 'gdrive_audit_log', 'gdrive_censuses', 'gdrive_census_findings']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', personal);

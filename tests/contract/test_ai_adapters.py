@@ -32,8 +32,9 @@ from shared.adapters.embedding_requests import default_credentials, normalised
 from shared.adapters.google_calls import BadAnswer
 from shared.adapters.query_embedding import embed_query
 from shared.adapters.secrets import Secrets
-from shared.adapters.vertex import ENTITIES_PER_PASSAGE, Embedder, EntityFinder
+from shared.adapters.vertex import Embedder, EntityFinder
 from shared.config import Settings
+from shared.domain.entities import ENTITIES_PER_PASSAGE, RELATIONS_PER_PASSAGE, Entity, Named, Relation
 from shared.domain.errors import BadRequest, LongWait, Skipped, Unavailable
 from tests.contract.pdfs import HAS_OCR, blank_pdf, picture_of_text, text_pdf
 
@@ -506,7 +507,7 @@ settings = Settings("p", vertex_endpoint="{vertex.url}", embedding_dimensions=25
 nobody = AnonymousCredentials()
 assert all(Embedder(settings, credentials=nobody).embed(["boats", "nets"]).vectors)
 assert embed_query(settings, "boats", credentials=nobody)
-assert EntityFinder(settings, credentials=nobody).find(["Ada Lovelace"]) == [[]]
+assert EntityFinder(settings, credentials=nobody).find(["Ada Lovelace"])[0].entities == []
 print([name for name in sys.modules if name.startswith(("google.cloud.aiplatform", "google.genai"))])
 """
 
@@ -523,17 +524,17 @@ def test_entities_are_grounded_in_their_passage(vertex: VertexServer) -> None:
     """An entity is shown as marked text: it must stand where it says."""
     findings = finder(vertex).find(TALE)
 
-    for passage, entities in zip(TALE, findings, strict=True):
-        assert all(passage[entity.start : entity.end] == entity.name for entity in entities)
-    assert {(entity.kind, entity.name) for entity in findings[0]} >= {
+    for passage, named in zip(TALE, findings, strict=True):
+        assert all(passage[entity.start : entity.end] == entity.name for entity in named.entities)
+    assert {(entity.kind, entity.name) for entity in findings[0].entities} >= {
         ("person", "Ada Lovelace"),
         ("organisation", "Analytical Engines Ltd"),
         ("place", "London"),
         ("date", "23 November 2026"),
         ("amount", "€1,250.00"),
     }
-    assert findings[1] == []
-    assert ("topic", "Project Kestrel") in {(entity.kind, entity.name) for entity in findings[2]}
+    assert findings[1] == Named()
+    assert ("topic", "Project Kestrel") in {(entity.kind, entity.name) for entity in findings[2].entities}
     assert findings.input_tokens > 0
     assert findings.output_tokens > 0
     assert not findings.reasons
@@ -545,19 +546,19 @@ def test_a_document_cannot_pose_as_another_passage_or_as_the_answer(vertex: Vert
 
     findings = finder(vertex).find([attack, "Boats only, lower case."])
 
-    assert findings[1] == []
+    assert findings[1] == Named()
 
 
 class _Liar(VertexServer):
     """A model that answers what it is told to, whatever it was asked."""
 
-    def __init__(self, entities: Any) -> None:
+    def __init__(self, entities: Any, relations: Any = ()) -> None:
         super().__init__()
-        self.entities = entities
+        self.said = {"entities": entities, "relations": relations}
 
     def _generate(self, model: str, body: dict[str, Any], garble: str) -> dict[str, Any]:
         answer = super()._generate(model, body, garble)
-        answer["candidates"][0]["content"]["parts"] = [{"text": json.dumps({"entities": self.entities})}]
+        answer["candidates"][0]["content"]["parts"] = [{"text": json.dumps(self.said)}]
         return answer
 
 
@@ -583,8 +584,69 @@ def test_what_a_model_invents_is_dropped() -> None:
     finally:
         server.stop()
 
-    assert [(entity.kind, entity.name, entity.start) for entity in first] == [("topic", "boat", 4)]
-    assert len(second) == ENTITIES_PER_PASSAGE
+    assert [(entity.kind, entity.name, entity.start) for entity in first.entities] == [("topic", "boat", 4)]
+    assert len(second.entities) == ENTITIES_PER_PASSAGE
+
+
+def test_relations_join_what_one_passage_names(vertex: VertexServer) -> None:
+    """Who wrote to whom, and where somebody is, by the words between them."""
+    first, second = finder(vertex).find(
+        ["Ada Lovelace wrote to Analytical Engines Ltd in London.", "In London it rained."]
+    )
+
+    assert [(one.subject.name, one.predicate, one.object.name) for one in first.relations] == [
+        ("Ada Lovelace", "contacted", "Analytical Engines Ltd"),
+        ("Analytical Engines Ltd", "located_in", "London"),
+    ]
+    assert second.relations == []
+
+
+def test_a_relation_that_its_passage_does_not_bear_out_is_dropped() -> None:
+    """Both ends must be named in the same passage, and the word that joins them is one of ours."""
+    names = {"Ada": "person", "Grace": "person", "Kestrel": "topic"}
+    entities = [{"passage": 0, "kind": kind, "name": name} for name, kind in names.items()]
+    entities.append({"passage": 1, "kind": "person", "name": "Alan"})
+    true = {"passage": 0, "subject": "Ada", "predicate": "knows", "object": " Grace "}
+    related = [
+        {**true, "object": "Alan"},  # of another passage
+        {**true, "object": "Nobody"},
+        {**true, "object": "Ada"},
+        {**true, "predicate": "obeys"},
+        {**true, "predicate": ["knows"]},
+        {**true, "passage": 1},
+        {**true, "passage": 9},
+        {**true, "subject": None},
+        "Ada knows Grace",
+        true,
+        true,
+    ]
+    server = _Liar(entities, related)
+    server.start()
+    try:
+        first, second = finder(server).find(["Ada met Grace about Kestrel.", "Alan was away."])
+    finally:
+        server.stop()
+
+    ada, grace = Entity("person", "Ada", 0, 3), Entity("person", "Grace", 8, 13)
+    assert first.relations == [Relation(ada, "knows", grace)]
+    assert second.relations == []
+
+
+def test_a_passage_has_no_more_relations_than_the_cap() -> None:
+    """A list without end is one way to make somebody pay."""
+    names = [f"n{number}" for number in range(20)]
+    pairs = [(one, other) for one in names for other in names]
+    server = _Liar(
+        [{"passage": 0, "kind": "topic", "name": name} for name in names],
+        [{"passage": 0, "subject": one, "predicate": "about", "object": other} for one, other in pairs],
+    )
+    server.start()
+    try:
+        (named,) = finder(server).find([" ".join(names)])
+    finally:
+        server.stop()
+
+    assert len(named.relations) == RELATIONS_PER_PASSAGE
 
 
 def test_an_answer_that_grew_too_long_is_asked_for_in_halves(vertex: VertexServer) -> None:
@@ -606,7 +668,7 @@ def test_a_refusal_of_the_model_leaves_passages_without_entities_and_is_counted(
 
     findings = finder(vertex).find(TALE)
 
-    assert findings == [[], [], []]
+    assert findings == [Named()] * 3
     assert findings.reasons == {finish: 3}
 
 
@@ -614,12 +676,12 @@ def test_a_refusal_of_the_model_leaves_passages_without_entities_and_is_counted(
 def test_an_unreadable_answer_is_asked_for_once_more(vertex: VertexServer, how: str) -> None:
     """Models do chat sometimes."""
     vertex.faults.garble_next(1, how)
-    assert finder(vertex).find(TALE)[0]
+    assert finder(vertex).find(TALE)[0].entities
 
     vertex.faults.garble_next(1_000, how)
     vertex.calls = 0
     findings = finder(vertex).find(TALE)
-    assert findings == [[], [], []]
+    assert findings == [Named()] * 3
     assert findings.reasons == {"unreadable": 3}
     assert vertex.calls == 2
 
@@ -631,7 +693,7 @@ def test_many_passages_are_asked_about_in_several_requests(vertex: VertexServer)
     findings = finder(vertex).find(passages)
 
     assert vertex.calls > 2
-    assert all([entity.name for entity in entities] == ["Ada Lovelace"] for entities in findings)
+    assert all([entity.name for entity in named.entities] == ["Ada Lovelace"] for named in findings)
 
 
 @pytest.mark.parametrize(("said", "low", "high"), [("on", 1000, 1000), ("off", 0, 0), ("0.1", 50, 160)])
@@ -643,7 +705,7 @@ def test_a_share_of_chunks_is_always_the_same_one(vertex: VertexServer, said: st
     assert low <= len(chosen) <= high
     assert chosen == [number for number in range(1000) if found.wants(f"job-{number}")]
     if said == "off":
-        assert found.find(TALE) == [[], [], []]
+        assert found.find(TALE) == [Named()] * 3
         assert vertex.calls == 0
 
 

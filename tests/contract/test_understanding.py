@@ -69,6 +69,24 @@ def nothing_known(hashes: object) -> set[bytes]:
     return set()
 
 
+@pytest.mark.parametrize(("said", "low", "high"), [("on", 12, 12), ("0.5", 2, 10), ("off", 0, 0)])
+def test_names_are_looked_for_in_as_many_chunks_as_the_setting_says(
+    vertex: VertexServer, said: str, low: int, high: int
+) -> None:
+    """The dearest step has a dial; what is left out costs no token of a model."""
+    understanding = understanding_of(replace(CONFIG, vertex_endpoint=vertex.url, entities=said))
+    chunks = [
+        FileChunk(kind=FileChunk.TEXT, payload=b"Ada Lovelace was in London.", job_id="j", index=index)
+        for index in range(12)
+    ]
+
+    understood = [understanding.of(chunk, nothing_known) for chunk in chunks]
+
+    looked = [bool(one.named and one.named[0].entities) for one in understood]
+    assert low <= sum(looked) <= high
+    assert looked == [one.model_tokens > 0 for one in understood]
+
+
 def test_a_passage_that_the_model_refuses_is_kept_for_its_words(
     vertex: VertexServer, understanding: Understanding, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,8 @@ _WHAT = {
         m.embedding FROM memories m JOIN paths p USING (user_id, file_id)""",
     "entities": """SELECT p.path, e.index, e.ordinal, e.kind, e.name, e.starts, e.ends
         FROM entities e JOIN paths p USING (user_id, file_id)""",
+    "relations": """SELECT p.path, r.index, r.ordinal, r.predicate, r.subject_starts, r.subject_ends, r.object_starts,
+        r.object_ends FROM relations r JOIN paths p USING (user_id, file_id)""",
 }
 _PATHS = """WITH RECURSIVE paths AS (
     SELECT f.user_id, f.file_id, f.parents, u.email || ':' || f.name AS path FROM gdrive_files f JOIN users u
@@ -44,7 +46,7 @@ def final_state(data: Path) -> State:
     """Everything that matters, with how often it is there. The stack on `data` must be down."""
     with rows_of(data) as rows:
         state = {name: Counter(rows(f"{_PATHS} {query}")) for name, query in _WHAT.items()}
-        for table in ("gdrive_files", "gdrive_jobs", "gdrive_chunks", "memories", "entities"):
+        for table in ("gdrive_files", "gdrive_jobs", "gdrive_chunks", "memories", "entities", "relations"):
             state[f"rows of {table}"] = Counter(rows(f"SELECT count(*) FROM {table}"))
     return state
 

@@ -149,6 +149,25 @@ class World:
                 job_id, ordinal, person.user_id, file_id, text, json.dumps(locator), _hash(text), MODEL, vector,
             )  # fmt: skip
 
+    def names(self, file_id: str, *entities: tuple[str, str], passage: int = 0) -> None:
+        """Entities (kind, name) of a file's passage, where they stand in it."""
+        for kind, name in entities:
+            self.sql(
+                "INSERT INTO entities SELECT job_id, index, ordinal, user_id, file_id, %s, %s, "
+                "position(%s IN passage) - 1, position(%s IN passage) - 1 + length(%s) "
+                "FROM memories WHERE file_id = %s AND ordinal = %s",
+                kind, name, name, name, name, file_id, passage,
+            )  # fmt: skip
+
+    def relates(self, file_id: str, subject: str, predicate: str, target: str) -> None:
+        """A relation of two of a file's entities."""
+        self.sql(
+            "INSERT INTO relations SELECT s.job_id, s.index, s.ordinal, s.user_id, s.file_id, %s, s.kind, s.starts, "
+            "s.ends, o.kind, o.starts, o.ends FROM entities s JOIN entities o USING (job_id, index, ordinal) "
+            "WHERE s.file_id = %s AND s.name = %s AND o.name = %s",
+            predicate, file_id, subject, target,
+        )  # fmt: skip
+
     # Messages -------------------------------------------------------------------------------------------------------
 
     def said(self, subscription: str) -> list[Message]:

@@ -339,6 +339,107 @@ def test_pages_of_files_show_each_file_once(world: World, ada: Person) -> None:
     assert sorted(found) == sorted(ids)
 
 
+# Entities -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_is_one_entity_however_they_are_spelled(world: World, ada: Person) -> None:
+    """Capitals, wide letters and line ends are spelling; a kind is not."""
+    first = world.file(ada, "a.txt", ["Grace  Hopper met Boston.", "GRACE\nHOPPER again"], modified_time="2026-01-01")
+    second = world.file(ada, "b.txt", ["Ｇrace Hopper, and Boston"], modified_time="2026-02-02")
+    world.names(first, ("person", "Grace  Hopper"), ("place", "Boston"))
+    world.names(first, ("person", "GRACE\nHOPPER"), passage=1)
+    world.names(second, ("person", "Ｇrace Hopper"), ("organisation", "Boston"))
+
+    found = world.get("/api/entities", ada).json()
+
+    assert [(one["kind"], one["files"], one["times"]) for one in found["entities"]] == [
+        ("person", 2, 3),
+        ("organisation", 1, 1),
+        ("place", 1, 1),
+    ]
+    assert [file["name"] for file in found["entities"][0]["in"]] == ["b.txt", "a.txt"]
+    assert found["next_cursor"] is None
+
+
+def test_entities_are_found_by_kind_and_by_a_part_of_their_name(world: World, ada: Person) -> None:
+    """In whatever case it is typed."""
+    file_id = world.file(ada, "a.txt", ["Grace Hopper in Boston, 50% off_ and Graceland"])
+    world.names(file_id, ("person", "Grace Hopper"), ("place", "Graceland"), ("place", "Boston"), ("amount", "50%"))
+
+    def names(**asked: str) -> list[str]:
+        return [one["name"] for one in world.get("/api/entities", ada, params=asked).json()["entities"]]
+
+    assert names(q="GRACE") == ["Grace Hopper", "Graceland"]
+    assert names(q="grace", kind="place") == ["Graceland"]
+    assert names(kind="place") == ["Boston", "Graceland"]
+    assert names(q="%") == ["50%"]
+    assert names(q="nobody") == []
+
+
+def test_entities_come_page_by_page_each_once(world: World, ada: Person) -> None:
+    """A cursor, not a number: what arrives meanwhile moves nothing."""
+    text = " ".join(f"Name{number:02}" for number in range(11))
+    file_id = world.file(ada, "a.txt", [text, "Name03 Name07"])
+    world.names(file_id, *(("topic", name) for name in text.split()))
+    world.names(world.file(ada, "b.txt", ["Name05"]), ("topic", "Name05"))
+
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = world.get("/api/entities", ada, params={"limit": "4", "cursor": cursor}).json()
+        seen += [one["name"] for one in page["entities"]]
+        cursor = page["next_cursor"]
+
+    assert seen == ["Name05", *(name for name in text.split() if name != "Name05")]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"kind": "password"}, {"cursor": "WyJhIl0"}, {"cursor": "x"}, {"limit": "0"}, {"q": "x" * 200}]
+)
+def test_a_question_for_entities_that_is_none_is_refused_in_a_sentence(
+    world: World, ada: Person, asked: dict[str, str]
+) -> None:
+    """With the word that would have been right, where there is one."""
+    answer = world.get("/api/entities", ada, params=asked)
+
+    assert answer.status_code == 400
+    assert sees_no_internals(answer)
+
+
+def test_what_is_not_visible_any_more_names_nobody(world: World, ada: Person) -> None:
+    """A deleted file's people go with it, and nobody else's are ever counted."""
+    for person in (ada, world.person("ben")):
+        world.names(world.file(person, "a.txt", ["Grace Hopper"]), ("person", "Grace Hopper"))
+    gone = world.file(ada, "gone.txt", ["Alan Turing and Grace Hopper"], state="deleted")
+    world.names(gone, ("person", "Alan Turing"), ("person", "Grace Hopper"))
+
+    found = world.get("/api/entities", ada).json()["entities"]
+
+    assert [(one["name"], one["files"], one["times"]) for one in found] == [("Grace Hopper", 1, 1)]
+
+
+def test_a_file_tells_how_those_it_names_are_related(world: World, ada: Person) -> None:
+    """Beside the entities, in the same answer."""
+    file_id = world.file(ada, "a.txt", ["Grace Hopper knows Alan Turing."])
+    world.names(file_id, ("person", "Grace Hopper"), ("person", "Alan Turing"))
+    world.relates(file_id, "Grace Hopper", "knows", "Alan Turing")
+
+    file = world.get(f"/api/files/{file_id}", ada).json()
+
+    assert file["relations"] == [
+        {
+            "subject_kind": "person",
+            "subject": "Grace Hopper",
+            "predicate": "knows",
+            "object_kind": "person",
+            "object": "Alan Turing",
+            "times": 1,
+        }
+    ]
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
 def test_files_can_be_filtered_by_state(world: World, ada: Person) -> None:
     """What was left out, and why, is the first question about any search."""
     world.file(ada, "a.txt", ["text"])
@@ -353,10 +454,7 @@ def test_a_file_tells_why_it_is_where_it_is(world: World, ada: Person) -> None:
     """Everything about one file in one answer, with its timeline and its work."""
     file_id = world.file(ada, "plan.md", ["Ada plans the engine.", "The engine is planned."])
     world.sql("INSERT INTO file_events (user_id, file_id, event) VALUES (%s, %s, 'seen')", ada.user_id, file_id)
-    world.sql(
-        "INSERT INTO entities SELECT job_id, index, ordinal, user_id, file_id, 'person', 'Ada', 0, 3 FROM memories "
-        "WHERE file_id = %s AND ordinal = 0", file_id,
-    )  # fmt: skip
+    world.names(file_id, ("person", "Ada"))
 
     file = world.get(f"/api/files/{file_id}", ada).json()
     job = world.get(f"/api/jobs/{file['job']['id']}", ada).json()

@@ -58,7 +58,7 @@ def test_messages_that_come_three_times_and_shuffled_leave_the_rows_of_a_quiet_r
     assert pipeline.passages(noisy) == pipeline.passages(quiet)
     assert pipeline.states(noisy) == pipeline.states(quiet)
     assert pipeline.vertex.texts - texts == paid
-    for table in ("gdrive_chunks", "gdrive_jobs", "memories", "entities"):
+    for table in ("gdrive_chunks", "gdrive_jobs", "memories", "entities", "relations"):
         assert pipeline.count(table, noisy) == pipeline.count(table, quiet), table
     assert pipeline.reads(noisy) == pipeline.reads(quiet)
 

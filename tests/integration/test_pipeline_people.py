@@ -326,7 +326,7 @@ def test_while_google_is_away_the_texts_go_first_and_the_grant_as_soon_as_it_is_
     pipeline.tick("erase")
 
     assert "users" in meanwhile
-    assert not {"memories", "entities", "gdrive_chunks", "gdrive_jobs"} & set(meanwhile)
+    assert not {"memories", "entities", "relations", "gdrive_chunks", "gdrive_jobs"} & set(meanwhile)
     assert left_of(pipeline, person) == {}
     assert pipeline.google._tokens.rows("SELECT 1 FROM grants WHERE email = ?", person.email) == []
 

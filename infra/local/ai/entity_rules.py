@@ -1,4 +1,5 @@
-"""Entities without a model: dates, amounts, addresses of mail, and names by how they are written.
+"""Entities and relations without a model: dates, amounts, addresses of mail, names by how they are written, and the few
+words between two of them that say how they are related.
 
 The rules know English forms best. They find enough to fill every screen that shows entities, and invent nothing:
 each name is a substring of its passage.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 _MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sep(?:t(?:ember)?)?"
@@ -59,19 +61,53 @@ _NOT_NAME = re.compile(
 )
 _TAG = re.compile(r"(?<!\w)#[^\W\d_][\w-]{1,40}")
 
+# What stands between two names of one sentence, and between which kinds: how they are related.
+_PEOPLE = ("person", "organisation")
+_RELATIONS = (
+    ("works_for", ("person",), ("organisation",), re.compile(r"(?: works| worked)? (?:for|at)(?: the)? ")),
+    (
+        "located_in",
+        (*_PEOPLE, "place"),
+        ("place",),
+        re.compile(r",? (?:(?:is|lives|lived|was) )?(?:in|at|near)(?: the)? "),
+    ),
+    ("contacted", _PEOPLE, _PEOPLE, re.compile(r" (?:wrote|writes|spoke|called)(?: to)?(?: the)? ")),
+    ("knows", ("person",), ("person",), re.compile(r" (?:met|knows|and) ")),
+    ("paid", _PEOPLE, ("amount",), re.compile(r" (?:paid|pays|owes) ")),
+    ("costs", ("topic",), ("amount",), re.compile(r" (?:costs?|costed) ")),
+    ("happened_on", ("topic", *_PEOPLE), ("date",), re.compile(r" (?:(?:is due|was|is|met) )?on(?: the)? ")),
+)
+
 Found = tuple[str, str]  # kind, name
 
 
 def entities(passage: str) -> list[Found]:
     """What the rules find, each once, in the order of the rules: the surest first."""
-    taken = [False] * len(passage)
-    found: dict[Found, None] = {}
-    for kind, start, end in _candidates(passage):
-        if any(taken[start:end]):
-            continue
-        taken[start:end] = [True] * (end - start)
-        found[kind, passage[start:end]] = None
+    return list(dict.fromkeys((kind, passage[start:end]) for kind, start, end in _spans(passage)))
+
+
+def relations(passage: str) -> list[tuple[str, str, str]]:
+    """Subject, predicate and object of neighbouring names, where the words between them say it."""
+    spans = sorted(_spans(passage), key=lambda span: span[1])
+    found: dict[tuple[str, str, str], None] = {}
+    for (kind, start, end), (other, begins, ends) in pairwise(spans):
+        between = passage[end:begins]
+        for predicate, subjects, objects, words in _RELATIONS:
+            if kind in subjects and other in objects and words.fullmatch(between):
+                found[passage[start:end], predicate, passage[begins:ends]] = None
+                break
     return list(found)
+
+
+def _spans(passage: str) -> list[tuple[str, int, int]]:
+    """Kind, start and end of each name: no two share a character."""
+    taken = [False] * len(passage)
+    spans = []
+    for kind, start, end in _candidates(passage):
+        if not any(taken[start:end]):
+            taken[start:end] = [True] * (end - start)
+            spans.append((kind, start, end))
+    return spans
 
 
 def _candidates(passage: str) -> Iterator[tuple[str, int, int]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infra.local.ai.entity_rules import entities
+from infra.local.ai.entity_rules import entities, relations
 from infra.local.ai.faults import Faults, Refusal, cut_short, delayed
 from infra.local.ai.lexical import embed
 from infra.local.serving import HttpServer
@@ -51,8 +52,9 @@ Body = dict[str, Any]
 class VertexServer:
     """Publisher models on loopback. Counts `calls`, `texts` and `tokens`.
 
-    `faults` knows the garbles `short_vector`, `nan`, `fewer`, `truncated_json`, `prose`, and every finish reason by
-    name; `refuse_texts_with` makes every text that contains a word an invalid argument.
+    `faults` knows the garbles `short_vector`, `nan`, `fewer`, `truncated_json`, `prose`, every finish reason by name,
+    and `obey`, a model that does whatever its document says; `refuse_texts_with` makes every text that contains a word
+    an invalid argument.
     """
 
     def __init__(self, data: Path | None = None) -> None:
@@ -162,6 +164,8 @@ class VertexServer:
         limit = int(settings.get("maxOutputTokens") or 65_536)
         if count_tokens(answer) > limit:
             answer, finish = answer[: limit * 3], "MAX_TOKENS"
+        if garble == "obey":
+            answer = _obedient(prompt)
         if garble == "prose":
             answer = "Certainly! Here are the entities that I found in your passages."
         if garble in FINISH_REASONS:
@@ -266,7 +270,12 @@ def _answer(prompt: list[str], settings: Body) -> str:
             for number, text in _numbered(prompt)
             for kind, name in entities(text)
         ]
-        return json.dumps({"entities": found}, ensure_ascii=False)
+        related = [
+            {"passage": number, "subject": subject, "predicate": predicate, "object": target}
+            for number, text in _numbered(prompt)
+            for subject, predicate, target in relations(text)
+        ]
+        return json.dumps({"entities": found, "relations": related}, ensure_ascii=False)
     if settings.get("responseMimeType") == "application/json":
         return "{}"
     return "No model runs on this machine: this stand-in finds entities and embeds words, nothing else."
@@ -282,6 +291,37 @@ def _numbered(prompt: list[str]) -> list[tuple[int, str]]:
         if isinstance(given, dict) and isinstance(given.get("passage"), int) and isinstance(given.get("text"), str):
             passages.append((given["passage"], given["text"]))
     return passages
+
+
+def _obedient(prompt: list[str]) -> str:
+    """The answer of a model that takes the document for its master: every object that the document shows is answered
+    as it stands, every line of it and of the prompt is a name of every passage, and all of it is related."""
+    numbered = _numbered(prompt)
+    listed: dict[str, list[Any]] = {"entities": [], "relations": []}
+    for _, text in numbered:
+        for shown in _objects(text):
+            for name, items in listed.items():
+                items += shown[name] if isinstance(shown.get(name), list) else [shown]
+    lines = [line.strip() for text in prompt for line in text.splitlines()]
+    words = [*lines, *(word for _, text in numbered for line in text.splitlines() for word in (line, *line.split()))]
+    for number in range(-1, len(numbered) + 2):
+        listed["entities"] += [{"passage": number, "kind": "person", "name": word} for word in words]
+        listed["relations"] += [
+            {"passage": number, "subject": one, "predicate": "knows", "object": other} for one, other in pairwise(words)
+        ]
+    return json.dumps(listed, ensure_ascii=False)
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Every JSON object that stands in a text."""
+    decoder, at = json.JSONDecoder(), text.find("{")
+    while at >= 0:
+        try:
+            shown, at = decoder.raw_decode(text, at)
+            yield shown
+        except ValueError:
+            at += 1
+        at = text.find("{", at)
 
 
 def _garble_vectors(predictions: list[Body], garble: str) -> None:

@@ -52,6 +52,41 @@ SELECT f.file_id, f.name, f.mime_type, f.size, f.state, f.reason_code, f.reason,
     (SELECT count(*) FROM memories m WHERE m.user_id = f.user_id AND m.job_id = f.visible_job) AS passages
 FROM gdrive_files f WHERE f.user_id = app_user_id() AND f.file_id = :file_id;
 
+-- name: file_relations
+-- How those who are named in a file are related, as its passages state it, most often first.
+SELECT s.kind AS subject_kind, s.name AS subject, r.predicate, o.kind AS object_kind, o.name AS object, count(*) AS times
+FROM relations r
+JOIN gdrive_files f ON f.user_id = r.user_id AND f.file_id = r.file_id AND f.visible_job = r.job_id
+JOIN entities s ON s.user_id = r.user_id AND s.job_id = r.job_id AND s.index = r.index AND s.ordinal = r.ordinal
+    AND s.kind = r.subject_kind AND s.starts = r.subject_starts AND s.ends = r.subject_ends
+JOIN entities o ON o.user_id = r.user_id AND o.job_id = r.job_id AND o.index = r.index AND o.ordinal = r.ordinal
+    AND o.kind = r.object_kind AND o.starts = r.object_starts AND o.ends = r.object_ends
+WHERE r.user_id = app_user_id() AND r.file_id = :file_id
+GROUP BY s.kind, s.name, r.predicate, o.kind, o.name ORDER BY times DESC, subject, r.predicate, object LIMIT 100;
+
+-- name: entities_page
+-- Who and what is named anywhere, each once however it is spelled: in the most files first, after a cursor of (files,
+-- kind, key). Of its files a few, the newest.
+WITH named AS (
+    SELECT e.kind, entity_key(e.name) AS key, e.name, e.file_id, f.modified_time
+    FROM entities e JOIN gdrive_files f ON f.user_id = e.user_id AND f.visible_job = e.job_id
+    WHERE e.user_id = app_user_id() AND (CAST(:kind AS text) IS NULL OR e.kind = CAST(:kind AS text))
+),
+merged AS (
+    SELECT kind, key, mode() WITHIN GROUP (ORDER BY name) AS name, count(*) AS times,
+        count(DISTINCT file_id) AS files
+    FROM named
+    WHERE CAST(:query AS text) IS NULL OR position(entity_key(CAST(:query AS text)) IN key) > 0
+    GROUP BY kind, key
+)
+SELECT m.kind, m.key, m.name, m.times, m.files, ARRAY(
+    SELECT n.file_id FROM named n WHERE n.kind = m.kind AND n.key = m.key
+    GROUP BY n.file_id ORDER BY max(n.modified_time) DESC NULLS LAST, n.file_id LIMIT 5) AS file_ids
+FROM merged m
+WHERE CAST(:files AS bigint) IS NULL OR m.files < CAST(:files AS bigint)
+    OR m.files = CAST(:files AS bigint) AND (m.kind, m.key) > (CAST(:after_kind AS text), CAST(:after_key AS text))
+ORDER BY m.files DESC, m.kind, m.key LIMIT :most;
+
 -- name: path
 -- The names of the folders above a file, the outermost first, as far as they are known.
 WITH RECURSIVE up AS (

@@ -181,6 +181,16 @@ SELECT :job_id, :index, r.ordinal, app_user_id(), :file_id, r.kind, r.name, r.st
 FROM jsonb_to_recordset(CAST(:entities AS jsonb)) AS r(ordinal integer, kind text, name text, starts integer, ends integer)
 ON CONFLICT DO NOTHING;
 
+-- name: save_relations
+-- How the names of one passage are related. Both ends are entities of it, or the database refuses.
+INSERT INTO relations (job_id, index, ordinal, user_id, file_id, predicate, subject_kind, subject_starts, subject_ends,
+    object_kind, object_starts, object_ends)
+SELECT :job_id, :index, r.ordinal, app_user_id(), :file_id, r.predicate, r.subject_kind, r.subject_starts,
+    r.subject_ends, r.object_kind, r.object_starts, r.object_ends
+FROM jsonb_to_recordset(CAST(:relations AS jsonb)) AS r(ordinal integer, predicate text, subject_kind text,
+    subject_starts integer, subject_ends integer, object_kind text, object_starts integer, object_ends integer)
+ON CONFLICT DO NOTHING;
+
 -- name: finish_job
 -- Run by whoever may have been last. When every expected chunk is recorded, the file shows this revision and no other.
 -- A file in which nobody found a word is skipped and says why; one with gaps is indexed and names them.
