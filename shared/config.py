@@ -14,6 +14,8 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any
 
+from shared.domain.prices import PricesError, price_table
+
 
 class SettingsError(Exception):
     """Settings are missing or malformed; the message names every one of them."""
@@ -54,7 +56,9 @@ class Settings:
     embedding_dimensions: int = 768
     embedding_texts_per_request: int = 1
     embedding_tokens_per_request: int = 20_000
+    vertex_parallel_calls: int = 6  # of one instance, so that one chunk does not use up a quota
     entity_model: str = "gemini-3.5-flash-lite"
+    prices: str = ""  # other prices than those of shared/domain/prices.py, as it says
     entities: str = "on"  # on, off, or a share such as 0.1 of a file's chunks
     # Postgres: a URL, or a Cloud SQL instance with IAM authentication.
     database_url: str = ""
@@ -67,6 +71,7 @@ class Settings:
     # Time limits, in seconds. All of them can be scaled down, so that a test need not wait for nine minutes.
     life_seconds: float = 480.0  # a streaming life stops and hands over before the 600 s lid
     lease_seconds: float = 660.0
+    understanding_seconds: float = 420.0  # of one chunk; the last answer may take http_timeout_seconds more
     channel_seconds: float = 604_800.0
     channel_renewal_seconds: float = 86_400.0
     state_seconds: float = 600.0
@@ -123,6 +128,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             values[spec.name] = _READERS.get(str(spec.type), str)(raw)
         except ValueError:
             faults.append(f"{name} must be {'on or off' if spec.type == 'bool' else 'a number'}, not {raw!r}")
+    try:
+        price_table("", "", values.get("prices", ""))
+    except PricesError as error:
+        faults.append(str(error))
     processor = values.get("documentai_processor", "")
     if processor and not _PINNED.fullmatch(processor):
         faults.append(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ import functions_framework
 
 from schemas.messages.file_chunk_pb2 import FileChunk
 from shared import log
+from shared.adapters.caps import reserve, settle
 from shared.adapters.chunks import locator_of
 from shared.adapters.documentai import Recognizer
 from shared.adapters.hold import hold
@@ -26,8 +28,10 @@ from shared.adapters.vertex import Embedder, EntityFinder
 from shared.config import Settings, settings
 from shared.consume import consumes
 from shared.domain.entities import Entity, Named
-from shared.domain.errors import LongWait, Skipped, Superseded, Unavailable
+from shared.domain.errors import DrivestreamError, LongWait, Skipped, Superseded, Unavailable
 from shared.domain.parts import Locator
+from shared.domain.spending import Account, CapReached, Spent, Wanted
+from shared.domain.tokens import estimate_tokens
 from shared.passages import Passage, cut
 
 Known = Callable[[Sequence[bytes]], set[bytes]]
@@ -53,9 +57,6 @@ class Understood:
     passages: Sequence[Passage] = ()
     vectors: Sequence[Sequence[float] | None] = ()  # None: paid for before, or the model refuses these words
     named: Sequence[Named] = ()
-    pages: int = 0
-    embedded_tokens: int = 0
-    model_tokens: int = 0
     why: Skipped | None = None
     reused: frozenset[bytes] = frozenset()  # hashes whose vectors were paid for before
 
@@ -64,13 +65,19 @@ def understand(chunk: FileChunk, understanding: Understanding, rows: Rows) -> No
     """Once, at the lowest cost: a chunk that is recorded already, or that nobody wants, costs nothing."""
     if rows.recorded():
         return rows.finish()
+    account = Account(understanding.seconds, rows.allow)
     try:
-        result = understanding.of(chunk, rows.known)
-    except Skipped as why:
-        result = Understood(why=why)
+        result = understanding.of(chunk, rows.known, account)
+        return rows.write(result, account.spent)
+    except CapReached:  # the file waits already
+        return rows.pay(account.spent)
     except LongWait as wait:
-        return rows.pause(wait)
-    return rows.write(result)
+        return rows.pause(wait, account.spent)
+    except BaseException:
+        # What was billed and cannot be used counts all the same; what went wrong is what the broker is told.
+        with suppress(DrivestreamError):
+            rows.pay(account.spent)
+        raise
 
 
 class Understanding:
@@ -82,43 +89,52 @@ class Understanding:
         self._embedder = embedder
         self._finder = finder
 
-    def of(self, chunk: FileChunk, known: Known) -> Understood:
+    @property
+    def seconds(self) -> float:
+        """How long a chunk may take."""
+        return self._config.understanding_seconds
+
+    def of(self, chunk: FileChunk, known: Known, account: Account) -> Understood:
         """Everything that is to be known of a chunk. `known` tells which passages this person already has."""
-        text, marks, pages = self._text(chunk)
+        try:
+            text, marks = self._text(chunk, account)
+        except Skipped as why:
+            return Understood(why=why)
         passages = cut(text, marks)
         if not passages:
-            return Understood(pages=pages)
+            return Understood()
         had = known([passage.hash for passage in passages])
         # Equal passages of one chunk, such as the same footer on every page, are paid for once too.
         fresh = {passage.hash: passage.text for passage in passages if passage.hash not in had}
-        embedded = self._embedder.embed(list(fresh.values()))
+        account.ask(tokens=sum(map(estimate_tokens, fresh.values())))
+        embedded = self._embedder.embed(list(fresh.values()), account)
         if embedded.reasons:  # found by their words alone
             log.event("not_embedded", "WARNING", passages=len(embedded.reasons))
         vector_of = dict(zip(fresh, embedded.vectors, strict=True))
         vectors = [vector_of.get(passage.hash) for passage in passages]
         found: Sequence[Named] = ()
-        model_tokens = 0
         if self._finder.wants(f"{chunk.job_id}/{chunk.index}"):
-            findings = self._finder.find([passage.text for passage in passages])
-            found, model_tokens = findings, findings.input_tokens + findings.output_tokens
-        return Understood(passages, vectors, found, pages, embedded.tokens, model_tokens, reused=frozenset(had))
+            texts = [passage.text for passage in passages]
+            account.ask(tokens=self._finder.estimate(texts))
+            found = self._finder.find(texts, account)
+        return Understood(passages, vectors, found, reused=frozenset(had))
 
-    def _text(self, chunk: FileChunk) -> tuple[str, list[tuple[int, Locator]], int]:
-        """Text, the places it stands in, and how many pages were recognised for it."""
+    def _text(self, chunk: FileChunk, account: Account) -> tuple[str, list[tuple[int, Locator]]]:
+        """Text, and the places it stands in. Raises `Skipped` for pages that cannot be recognised."""
         if chunk.kind == FileChunk.Kind.TEXT:
-            marks = [(mark.offset, locator_of(mark.locator)) for mark in chunk.marks]
-            return chunk.payload.decode(), marks, 0
+            return chunk.payload.decode(), [(mark.offset, locator_of(mark.locator)) for mark in chunk.marks]
         mime_type = "application/pdf" if chunk.kind == FileChunk.Kind.PAGES else chunk.mime_type
         place = locator_of(chunk.locator)
         pieces: list[str] = []
         marks, length = [], 0
-        recognized = self._recognizer.recognize(chunk.payload, mime_type, _pages_of(place))
-        for page in recognized:
+        pages = _pages_of(place)
+        account.ask(pages=pages or 1)
+        for page in self._recognizer.recognize(chunk.payload, mime_type, pages, account):
             number = None if place.page_first is None else place.page_first + page.number - 1
             marks.append((length, replace(place, page_first=number, page_last=number)))
             pieces.append(page.text.rstrip() + "\n\n")
             length += len(pieces[-1])
-        return "".join(pieces), marks, len(recognized)
+        return "".join(pieces), marks
 
 
 def _pages_of(place: Locator) -> int | None:
@@ -133,6 +149,7 @@ class Rows:
         self._database = database
         self._chunk = chunk
         self._config = config
+        self._capped = True  # until somebody has looked
 
     def recorded(self) -> bool:
         """Is this chunk done already? Raises `Superseded` when nobody wants it."""
@@ -144,6 +161,7 @@ class Rows:
             raise Superseded("Nobody wants this revision of the file any more.")
         if row["state"] not in ("streaming", "streamed", "waiting"):
             raise Superseded(f"The job has ended: {row['state']}.")
+        self._capped = bool(row["capped"])
         return bool(row["recorded"])
 
     def known(self, hashes: Sequence[bytes]) -> set[bytes]:
@@ -154,6 +172,24 @@ class Rows:
         )
         return {bytes(row["hash"]) for row in rows}
 
+    def allow(self, wanted: Wanted) -> None:
+        """Keep what the next step wants from the person's other steps. Raises `CapReached` where it would be more than
+        they let us spend; by then the file waits, as of the same moment at which the caps were looked at."""
+        if not self._capped:
+            return
+        chunk = self._chunk
+
+        def story(tx: Transaction) -> CapReached | None:
+            hold(tx)
+            refused = reserve(tx, chunk.job_id, chunk.index, wanted, self._config.lease_seconds)
+            if refused is not None:
+                self._pause(tx, refused)
+            return refused
+
+        refused = self._database.run_transaction(chunk.user_id, story)
+        if refused is not None:
+            raise refused
+
     def finish(self) -> None:
         """Run the finish step, in case the one who recorded the chunk died before it."""
 
@@ -163,7 +199,7 @@ class Rows:
 
         self._database.run_transaction(self._chunk.user_id, story)
 
-    def write(self, result: Understood) -> None:
+    def write(self, result: Understood, spent: Spent) -> None:
         """Passages, vectors, what they name, the chunk's record and the finish step: all or nothing."""
         chunk = self._chunk
 
@@ -182,25 +218,46 @@ class Rows:
             )
             if recorded is not None:
                 self._save(tx, result)
+            self._pay(tx, spent)  # twice, where two were billed for the same chunk
             self._finish(tx)
 
         self._database.run_transaction(chunk.user_id, story)
-        log.event("understood", passages=len(result.passages), pages=result.pages or None)
+        log.event("understood", passages=len(result.passages), pages=spent.ocr_pages or None)
 
-    def pause(self, wait: LongWait) -> None:
+    def pause(self, wait: LongWait, spent: Spent) -> None:
         """The services are away for long: the file waits, and the caretaker puts it back."""
 
         def story(tx: Transaction) -> None:
             hold(tx)
-            tx.row(
-                "pause_job",
-                job_id=self._chunk.job_id,
-                code=wait.code,
-                reason=wait.reason,
-                retry_after=wait.retry_after or WAIT_SECONDS,
-            )
+            self._pause(tx, wait)
+            self._pay(tx, spent)
 
         self._database.run_transaction(self._chunk.user_id, story)
+
+    def pay(self, spent: Spent) -> None:
+        """What was billed for a chunk that is not written."""
+
+        def story(tx: Transaction) -> None:
+            hold(tx)
+            self._pay(tx, spent)
+
+        if self._capped or spent != Spent():
+            self._database.run_transaction(self._chunk.user_id, story)
+
+    def _pause(self, tx: Transaction, wait: LongWait) -> None:
+        tx.row(
+            "pause_job",
+            job_id=self._chunk.job_id,
+            code=wait.code,
+            reason=wait.reason,
+            retry_after=wait.retry_after or WAIT_SECONDS,
+        )
+
+    def _pay(self, tx: Transaction, spent: Spent) -> None:
+        if spent != Spent():
+            tx.run("add_cost", file_id=self._chunk.file_id, drive_units=0, drive_bytes=0, **asdict(spent))
+        if self._capped:
+            settle(tx, self._chunk.job_id, self._chunk.index)
 
     def _lock(self, tx: Transaction) -> None:
         hold(tx)
@@ -232,16 +289,6 @@ class Rows:
         relations = [row for one in named for row in _relation_rows(*one)]
         if relations:
             tx.run("save_relations", relations=json.dumps(relations), **keys)
-        if result.pages or result.embedded_tokens or result.model_tokens:
-            tx.run(
-                "add_cost",
-                file_id=chunk.file_id,
-                drive_units=0,
-                drive_bytes=0,
-                ocr_pages=result.pages,
-                embedded_tokens=result.embedded_tokens,
-                model_tokens=result.model_tokens,
-            )
 
     def _finish(self, tx: Transaction) -> None:
         finished: dict[str, Any] | None = tx.row("finish_job", job_id=self._chunk.job_id)

@@ -105,6 +105,7 @@ class Caretaker:
         """Put back what waits, what lost its holder, and what lost its message."""
         quiet = max(self._config.lease_seconds * 2, 60.0)
         with self._database.transaction(None) as tx:
+            tx.rows("lift_caps")
             due = tx.rows("due_files", most=MOST)
             lost = tx.rows("lost_leases", most=MOST, quiet_seconds=quiet)
             silent = tx.rows("quiet_files", most=MOST, quiet_seconds=max(quiet, LOST_SECONDS))

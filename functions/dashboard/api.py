@@ -16,6 +16,7 @@ from functions.dashboard import words
 from functions.dashboard.visit import SIGNED_OUT, Visit, as_json, checked_id
 from shared.adapters.postgres import Transaction
 from shared.domain.errors import BadRequest
+from shared.domain.spending import CAPS
 
 STATES = ("listed", "indexed", "unchanged", "skipped", "failed", "deleted", "queued", "processing", "waiting")
 FILTERS = ("queued", "processing", "waiting", "indexed", "skipped", "failed", "deleted")
@@ -158,11 +159,13 @@ def read_file(tx: Transaction, file_id: str) -> dict[str, Any]:
 
 
 def read_settings(tx: Transaction) -> dict[str, Any]:
-    """The settings as `/api/settings` answers them. No selected folder means that everything is read."""
-    rows = tx.rows("selected_folders")
+    """The settings as `/api/settings` answers them. No selected folder means that everything is read, and no cap that
+    nothing is waited for."""
+    rows, caps = tx.rows("selected_folders"), tx.row("caps")
     return {
         "selected_folders": [{name: row[name] for name in ("id", "name", "known")} for row in rows if row["id"]],
         "applied": not any(row["folders_due"] for row in rows),
+        "caps": {name: caps[name] if caps else None for name in CAPS},
     }
 
 

@@ -3,6 +3,8 @@ work."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import flask
 
 from functions.dashboard import api
@@ -15,10 +17,15 @@ from shared import log
 from shared.adapters.pubsub import Outbox
 from shared.domain.errors import BadRequest, Unavailable
 from shared.domain.names import FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, TICKS, receipt_id
+from shared.domain.spending import CAPS
 from shared.doors import redirect
 
 MOST_FOLDERS = 100
 MOST_BYTES = 20_000
+MOST_CAP = 10**15
+HOW = (
+    'Say it as JSON: {"selected_folders": ["id of a folder or shared drive"], "caps": {"pages": 500}}, or one of them.'
+)
 
 
 def connect(visit: Visit) -> flask.Response:
@@ -54,14 +61,30 @@ def disconnect(visit: Visit) -> flask.Response:
 
 
 def change_settings(visit: Visit) -> flask.Response:
-    """Select other folders, by id: `{"selected_folders": ["..."]}`; shared drives by theirs; none for everything. What
-    lies outside leaves, what lies inside arrives, as soon as the lister has heard of it. Raises `BadRequest`."""
+    """Other settings than before, one or both of them; what is not named stays. Raises `BadRequest`.
+
+    `{"selected_folders": ["..."]}`: folders by their ids, shared drives by theirs, none for everything. What lies
+    outside leaves, what lies inside arrives, as soon as the lister has heard of it.
+    `{"caps": {"bytes": 10000000000, "pages": 500, "tokens": null}}`: what may be spent in a month; what is not named or
+    null has no cap. What waited for a cap goes on within a minute.
+    """
     visit.signed_in()  # before anything is said of what was asked
-    folders = _folders(visit.request)
+    asked = _asked(visit.request)
+    folders = _folders(asked["selected_folders"]) if "selected_folders" in asked else None
+    caps = _caps(asked["caps"]) if "caps" in asked else None
     with visit.mine() as tx:
         tx.row("stand_still")
-        tx.run("select_folders", folders=folders)
+        if folders is not None:
+            tx.run("select_folders", folders=folders)
+        if caps is not None:
+            tx.run("set_caps", **caps)
         said = api.read_settings(tx)
+    if folders is not None:
+        _announce_selection(visit)
+    return as_json(said, 202)
+
+
+def _announce_selection(visit: Visit) -> None:
     outbox = Outbox(visit.config)
     outbox.publish(
         SYNC_REQUESTS,
@@ -72,16 +95,30 @@ def change_settings(visit: Visit) -> flask.Response:
     except Unavailable as wait:
         # It is written down; the next sweep finds it.
         log.event("selection not announced", "ERROR", code=wait.code, reason=wait.reason)
-    return as_json(said, 202)
 
 
-def _folders(request: flask.Request) -> list[str]:
+def _asked(request: flask.Request) -> dict[str, Any]:
     said = request.get_json(silent=True) if (request.content_length or 0) <= MOST_BYTES else None
-    folders = said.get("selected_folders") if isinstance(said, dict) else None
-    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+    if not isinstance(said, dict) or not said.keys() & {"selected_folders", "caps"}:
+        raise BadRequest(HOW, code="bad_settings")
+    return said
+
+
+def _caps(said: Any) -> dict[str, int | None]:
+    if not isinstance(said, dict) or not said.keys() <= set(CAPS) or not all(map(_is_cap, said.values())):
         raise BadRequest(
-            'Say it as JSON: {"selected_folders": ["id of a folder or shared drive"]}.', code="bad_settings"
+            f"Caps are whole numbers for a month, or null: any of {', '.join(CAPS)}, each at least 0.", code="bad_caps"
         )
+    return {name: said.get(name) for name in CAPS}
+
+
+def _is_cap(said: Any) -> bool:
+    return said is None or (isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= MOST_CAP)
+
+
+def _folders(folders: Any) -> list[str]:
+    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+        raise BadRequest(HOW, code="bad_settings")
     if len(folders) > MOST_FOLDERS:
         raise BadRequest(f"At most {MOST_FOLDERS} folders can be selected.", code="too_many_folders")
     return list(dict.fromkeys(checked_id(folder) for folder in folders))

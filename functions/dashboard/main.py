@@ -11,7 +11,7 @@ from functools import cache
 import flask
 import functions_framework
 
-from functions.dashboard import api, control, entities, health, pages, search, session, stream
+from functions.dashboard import api, control, costs, entities, health, pages, search, session, stream
 from functions.dashboard.routes import Route, answer
 from functions.dashboard.visit import Visit
 from shared.adapters.postgres import Database
@@ -33,6 +33,7 @@ ROUTES = (
     Route("GET", "/api/jobs/{job_id}", api.job),
     Route("GET", "/api/search", search.find),
     Route("GET", "/api/entities", entities.find),
+    Route("GET", "/api/costs", costs.find),
     Route("GET", "/api/settings", api.settings),
     Route("PUT", "/api/settings", control.change_settings),
     Route("GET", "/api/events", stream.events),

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -23,6 +23,7 @@ from schemas.messages.file_chunk_pb2 import FileChunk
 from shared import log
 from shared.adapters import heap
 from shared.adapters.access import Access
+from shared.adapters.caps import READING, reserve, settle
 from shared.adapters.chunks import file_chunk
 from shared.adapters.drive import Drive, DriveSource
 from shared.adapters.hold import hold
@@ -44,6 +45,7 @@ from shared.domain.errors import (
 )
 from shared.domain.files import File, exports_of, why_not_exported
 from shared.domain.names import BACKFILL, FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, FRESH, OCR, job_id
+from shared.domain.spending import Spent, Wanted
 from shared.readers import Limits, read
 
 LONG_WAIT_SECONDS = 900.0
@@ -347,9 +349,15 @@ class Files:
             )
             if claimed is None:
                 return None
+            point = claimed["checkpoint"] or {}
+            left = max(1, (file.size or 0) - point.get("bytes", 0))
+            # Without tokens nothing of it would be understood.
+            refused = reserve(tx, name, READING, Wanted(bytes=left, tokens=1), self._config.lease_seconds)
+            if refused is not None:
+                self._end(tx, name, int(claimed["epoch"]), refused)
+                return None
             if claimed["attempts"] == 1:
                 tx.run("note_event", file_id=self.file_id, event="reading", detail=None)
-            point = claimed["checkpoint"] or {}
             return Job(
                 name,
                 int(claimed["epoch"]),
@@ -410,34 +418,36 @@ class Files:
                 raise Superseded("Another life reads this file now.")
             tx.run("note_event", file_id=self.file_id, event="read", detail=f"{bytes_read} bytes, {chunks} chunks")
             tx.row("finish_job", job_id=job.job_id)
-            self._account(tx, file, source, "ok")
+            self._account(tx, job, file, source, "ok")
 
         self._database.run_transaction(self.user_id, story)
 
     def end(self, job: Job, file: File, source: DriveSource | None, why: DrivestreamError) -> None:
         """The file ends, or waits, without its text."""
-        seconds = _wait_seconds(why) if isinstance(why, Unavailable) else None
-        state = "skipped" if seconds is None else "waiting"
 
         def story(tx: Transaction) -> None:
             hold(tx)
-            read = source.bytes_read if source else 0
-            ended = tx.row(
-                "end_job",
-                job_id=job.job_id,
-                epoch=job.epoch,
-                state=state,
-                code=_code(why),
-                reason=why.reason,
-                retry_after=seconds,
-                bytes_read=read,
-            )
-            if ended:
-                tx.run("note_event", file_id=self.file_id, event=state, detail=why.reason)
+            self._end(tx, job.job_id, job.epoch, why, source.bytes_read if source else 0)
             if source is not None:
-                self._account(tx, file, source, why.code)
+                self._account(tx, job, file, source, why.code)
 
         self._database.run_transaction(self.user_id, story)
+
+    def _end(self, tx: Transaction, job_id: str, epoch: int, why: DrivestreamError, bytes_read: int = 0) -> None:
+        seconds = _wait_seconds(why) if isinstance(why, Unavailable) else None
+        state = "skipped" if seconds is None else "waiting"
+        ended = tx.row(
+            "end_job",
+            job_id=job_id,
+            epoch=epoch,
+            state=state,
+            code=_code(why),
+            reason=why.reason,
+            retry_after=seconds,
+            bytes_read=bytes_read,
+        )
+        if ended:
+            tx.run("note_event", file_id=self.file_id, event=state, detail=why.reason)
 
     def happened(self, event: str) -> int:
         """Note that something happened to the file; how often it did lately."""
@@ -450,16 +460,16 @@ class Files:
 
         return self._database.run_transaction(self.user_id, story)
 
-    def account(self, file: File, source: DriveSource, outcome: str) -> None:
+    def account(self, job: Job, file: File, source: DriveSource, outcome: str) -> None:
         """What a life read that ends without an end of the file."""
 
         def story(tx: Transaction) -> None:
             hold(tx)
-            self._account(tx, file, source, outcome)
+            self._account(tx, job, file, source, outcome)
 
         self._database.run_transaction(self.user_id, story)
 
-    def _account(self, tx: Transaction, file: File, source: DriveSource, outcome: str) -> None:
+    def _account(self, tx: Transaction, job: Job, file: File, source: DriveSource, outcome: str) -> None:
         tx.run(
             "note_audit",
             action="read",
@@ -474,10 +484,9 @@ class Files:
             file_id=self.file_id,
             drive_units=5 + 200 * source.requests,
             drive_bytes=source.bytes_read,
-            ocr_pages=0,
-            embedded_tokens=0,
-            model_tokens=0,
+            **asdict(Spent()),
         )
+        settle(tx, job.job_id, READING)
 
 
 class Life:
@@ -535,7 +544,7 @@ class Life:
 
     def _account(self, outcome: str) -> None:
         if self._source is not None and not self._accounted:
-            self._files.account(self._file, self._source, outcome)
+            self._files.account(self._job, self._file, self._source, outcome)
             self._accounted = True
 
     def _publish(self, source: DriveSource) -> None:

@@ -39,11 +39,12 @@ CREATE TABLE user_google_credentials (
 CREATE TABLE settings (
     user_id uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE,
     selected_folders text[] NOT NULL DEFAULT '{}', -- empty: everything
-    byte_cap bigint,
+    byte_cap bigint, -- in a month (UTC); NULL: none
     page_cap bigint,
     token_cap bigint,
     updated_at timestamptz NOT NULL DEFAULT app_now(),
-    folders_due boolean NOT NULL DEFAULT false -- selected otherwise since the files were last sorted by it
+    folders_due boolean NOT NULL DEFAULT false, -- selected otherwise since the files were last sorted by it
+    caps_due boolean NOT NULL DEFAULT false -- changed since the caretaker last put back what waited for it
 );
 
 CREATE TABLE signin_codes (
@@ -258,9 +259,23 @@ CREATE TABLE costs (
     drive_bytes bigint NOT NULL DEFAULT 0,
     ocr_pages bigint NOT NULL DEFAULT 0,
     embedded_tokens bigint NOT NULL DEFAULT 0,
-    model_tokens bigint NOT NULL DEFAULT 0,
+    model_input_tokens bigint NOT NULL DEFAULT 0,
+    model_output_tokens bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (user_id, file_id, day)
 );
+CREATE INDEX costs_by_day ON costs (user_id, day);
+
+CREATE TABLE reservations ( -- what is under way of people who have a cap: taken, and not in the counters yet
+    job_id uuid NOT NULL REFERENCES gdrive_jobs ON DELETE CASCADE,
+    index bigint NOT NULL, -- of the chunk; -1 for the reading of the file
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    bytes bigint NOT NULL,
+    pages bigint NOT NULL,
+    tokens bigint NOT NULL,
+    until timestamptz NOT NULL, -- whoever died settles nothing
+    PRIMARY KEY (job_id, index)
+);
+CREATE INDEX reservations_by_user ON reservations (user_id);
 
 CREATE TABLE gdrive_audit_log (
     entry_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -486,7 +501,7 @@ DECLARE
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
         'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'relations', 'gdrive_webhooks',
-        'file_events', 'costs', 'gdrive_audit_log', 'gdrive_censuses', 'gdrive_census_findings']
+        'file_events', 'costs', 'reservations', 'gdrive_audit_log', 'gdrive_censuses', 'gdrive_census_findings']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', personal);

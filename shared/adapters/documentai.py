@@ -12,6 +12,7 @@ from google.auth.credentials import Credentials
 from shared.adapters.google_calls import BadAnswer, InvalidArgument, classified, patiently
 from shared.config import Settings
 from shared.domain.errors import Skipped
+from shared.domain.spending import Account
 
 if TYPE_CHECKING:
     from google.cloud.documentai_v1 import DocumentProcessorServiceClient
@@ -55,20 +56,26 @@ class Recognizer:
         self._client: DocumentProcessorServiceClient | None = None
         self._making = threading.Lock()
 
-    def recognize(self, content: bytes, mime_type: str, pages: int | None = None) -> Recognition:
+    def recognize(
+        self, content: bytes, mime_type: str, pages: int | None = None, account: Account | None = None
+    ) -> Recognition:
         """Every page of a PDF (at most 15 pages, or 30 where the settings say imageless) or a picture, 40 MB at most.
         `pages` is how many there must be, where that is known: the first few are never taken for all.
 
         Raises `TooManyPages`, `Skipped` where the document is broken or cannot be recognised here, `LongWait` where
-        the quota is used up, `Unavailable` where the service does not answer, or answers twice without every page.
+        the quota or the account's time is used up, `Unavailable` where the service does not answer, or answers twice
+        without every page.
         """
+        account = account or Account()
         if not content:
             raise Skipped("There is nothing to recognise: the picture is empty.", code="broken")
         if len(content) > MOST_BYTES:
             raise Skipped("The pages are too large to be recognised: 40 MB at a time at most.", code="too_large")
 
         def once() -> Recognition:
-            found = Recognition(_pages(self._process(content, mime_type)))
+            timeout = account.time_for(TIMEOUT_FACTOR * self._settings.http_timeout_seconds)
+            found = Recognition(_pages(self._process(content, mime_type, timeout)))
+            account.pay(ocr_pages=found.pages_billed)
             if pages is not None and len(found) != pages:
                 raise BadAnswer(f"{SERVICE} sent {len(found)} pages of {pages}.")
             return found
@@ -78,7 +85,7 @@ class Recognizer:
         except InvalidArgument as error:
             raise _refused(error) from error
 
-    def _process(self, content: bytes, mime_type: str) -> Any:
+    def _process(self, content: bytes, mime_type: str, timeout: float) -> Any:
         client = self._made()
         request = {
             "name": self._settings.documentai_processor,
@@ -88,7 +95,6 @@ class Recognizer:
             "imageless_mode": self._settings.documentai_imageless,
         }
         with classified(SERVICE):
-            timeout = TIMEOUT_FACTOR * self._settings.http_timeout_seconds
             return client.process_document(request=request, timeout=timeout, retry=None).document
 
     def _made(self) -> DocumentProcessorServiceClient:

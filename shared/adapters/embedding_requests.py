@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.adapters.google_calls import CLOUD_PLATFORM, BadAnswer, classified, refusal
 from shared.config import Settings
+from shared.domain.spending import Account
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -39,10 +40,9 @@ _renewing = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A unit vector in single precision, or None and the reason; `tokens` as Vertex counted them."""
+    """A unit vector in single precision, or None and the reason."""
 
     values: array[float] | None
-    tokens: int = 0
     reason: str = ""
 
 
@@ -59,8 +59,11 @@ class EmbeddingModel:
         """How many texts one call may have."""
         return 1 if embeds_content(self._settings.embedding_model) else self._settings.embedding_texts_per_request
 
-    def vectors(self, texts: Sequence[str], *, task: str, timeout: float) -> list[Vector]:
-        """One call: a vector of each text, in order, never of a text cut short. `timeout` is in seconds.
+    def vectors(
+        self, texts: Sequence[str], *, task: str, timeout: float, account: Account | None = None
+    ) -> list[Vector]:
+        """One call: a vector of each text, in order, never of a text cut short. `timeout` is in seconds; what Vertex
+        counted is paid from the account, also for vectors that cannot be used.
 
         Raises `InvalidArgument` where the model refuses the texts (one of them is enough), `BadAnswer` for what are no
         vectors of the settings' size, `Unavailable` where Vertex does not answer.
@@ -72,7 +75,10 @@ class EmbeddingModel:
             response = session.post(url, json=body, timeout=timeout, allow_redirects=False)
         if response.status_code != 200:
             raise refusal(SERVICE, response)
-        found = _vectors(response.content, settings.embedding_dimensions)
+        answer = _answer(response.content)
+        if account is not None:
+            account.pay(embedded_tokens=_tokens(answer))
+        found = _vectors(answer, settings.embedding_dimensions)
         if len(found) != len(texts):
             raise BadAnswer(f"{SERVICE} sent {len(found)} vectors for {len(texts)} texts.")
         return found
@@ -149,25 +155,43 @@ def _request(settings: Settings, texts: Sequence[str], task: str) -> tuple[str, 
     return "predict", {"instances": instances, "parameters": limits}
 
 
-def _vectors(content: bytes, dimensions: int) -> list[Vector]:
+def _answer(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise _unreadable() from error
+
+
+def _tokens(answer: Any) -> int:
+    """How many tokens an answer of either method was billed for; none where it does not say."""
+    try:
+        if "embedding" in answer:
+            return int(answer["usageMetadata"]["promptTokenCount"])
+        return sum(int(one["embeddings"]["statistics"]["token_count"]) for one in answer["predictions"])
+    except (ValueError, LookupError, TypeError, OverflowError):
+        return 0
+
+
+def _vectors(answer: Any, dimensions: int) -> list[Vector]:
     """The vectors in an answer of either method."""
     try:
-        answer = json.loads(content)
         if "embedding" in answer:
-            tokens = answer.get("usageMetadata", {}).get("promptTokenCount", 0)
-            return [_vector(answer["embedding"]["values"], tokens, answer.get("truncated", False), dimensions)]
+            return [_vector(answer["embedding"]["values"], answer.get("truncated", False), dimensions)]
         found = []
         for prediction in answer["predictions"]:
             embeddings = prediction["embeddings"]
-            said = embeddings.get("statistics", {})
-            tokens, truncated = said.get("token_count", 0), said.get("truncated", False)
-            found.append(_vector(embeddings["values"], tokens, truncated, dimensions))
+            truncated = embeddings.get("statistics", {}).get("truncated", False)
+            found.append(_vector(embeddings["values"], truncated, dimensions))
         return found
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise BadAnswer(f"{SERVICE} sent an answer that cannot be read.") from error
+        raise _unreadable() from error
 
 
-def _vector(values: Any, tokens: Any, truncated: Any, dimensions: int) -> Vector:
+def _vector(values: Any, truncated: Any, dimensions: int) -> Vector:
     if truncated:
-        return Vector(None, reason="The passage is longer than the model reads.")
-    return Vector(normalised(values, dimensions), int(tokens))
+        return Vector(None, "The passage is longer than the model reads.")
+    return Vector(normalised(values, dimensions))
+
+
+def _unreadable() -> BadAnswer:
+    return BadAnswer(f"{SERVICE} sent an answer that cannot be read.")

@@ -28,6 +28,7 @@ from shared.domain.entities import (
     grounded,
     said,
 )
+from shared.domain.spending import Account
 from shared.domain.tokens import estimate_tokens
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-PARALLEL_CALLS = 6
 ENTITY_TOKENS_PER_REQUEST = 6_000
 OUTPUT_TOKENS = 8_192
 _LINE_BREAKS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"}  # JSON leaves these as they are
@@ -56,7 +56,8 @@ INSTRUCTION = (
 class _Threads:
     """A few threads to ask from, started when there is more than one thing to ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, many: int) -> None:
+        self._many = many
         self._pool: ThreadPoolExecutor | None = None
         self._making = threading.Lock()
 
@@ -66,7 +67,7 @@ class _Threads:
             return [call(item) for item in items]
         with self._making:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(PARALLEL_CALLS, thread_name_prefix="vertex")
+                self._pool = ThreadPoolExecutor(self._many, thread_name_prefix="vertex")
         futures = [self._pool.submit(call, item) for item in items]
         try:
             return [future.result() for future in futures]
@@ -80,10 +81,9 @@ class _Threads:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A unit vector for each text, in order, or None with the reason by position; `tokens` as Vertex counted them."""
+    """A unit vector for each text, in order, or None with the reason by position."""
 
     vectors: list[array[float] | None]
-    tokens: int
     reasons: dict[int, str] = field(default_factory=dict)
 
 
@@ -93,19 +93,19 @@ class Embedder:
     def __init__(self, settings: Settings, *, credentials: Credentials | None = None) -> None:
         self._settings = settings
         self._model = EmbeddingModel(settings, credentials)
-        self._threads = _Threads()
+        self._threads = _Threads(settings.vertex_parallel_calls)
 
-    def embed(self, texts: Sequence[str]) -> Embedded:
+    def embed(self, texts: Sequence[str], account: Account | None = None) -> Embedded:
         """Vectors of `texts`, never of a text cut short. A text that the model refuses costs only itself.
 
-        Raises `LongWait` where the quota is used up, `Unavailable` where Vertex does not answer, or answers twice with
-        what are no vectors of the settings' size.
+        Raises `LongWait` where the quota or the account's time is used up, `Unavailable` where Vertex does not answer,
+        or answers twice with what are no vectors of the settings' size.
         """
-        done = self._threads.each(self._whole_or_halves, list(self._batches(texts)))
+        account = account or Account()
+        done = self._threads.each(lambda batch: self._whole_or_halves(batch, account), list(self._batches(texts)))
         vectors = [vector for batch in done for vector in batch]
         return Embedded(
             [vector.values for vector in vectors],
-            sum(vector.tokens for vector in vectors),
             {position: vector.reason for position, vector in enumerate(vectors) if vector.reason},
         )
 
@@ -123,18 +123,20 @@ class Embedder:
         if batch:
             yield batch
 
-    def _whole_or_halves(self, batch: list[str]) -> list[Vector]:
+    def _whole_or_halves(self, batch: list[str], account: Account) -> list[Vector]:
         """The batch's vectors; where Vertex refuses it for one text, that text is found by halving."""
+
+        def once() -> list[Vector]:
+            timeout = account.time_for(self._settings.http_timeout_seconds)
+            return self._model.vectors(batch, task=PASSAGE, timeout=timeout, account=account)
+
         try:
-            return patiently(
-                lambda: self._model.vectors(batch, task=PASSAGE, timeout=self._settings.http_timeout_seconds),
-                base_seconds=self._settings.retry_base_seconds,
-            )
+            return patiently(once, base_seconds=self._settings.retry_base_seconds)
         except InvalidArgument as refused:
             if len(batch) == 1:
                 return [Vector(None, reason=f"The model refuses this passage: {refused.reason}")]
         middle = len(batch) // 2
-        return [*self._whole_or_halves(batch[:middle]), *self._whole_or_halves(batch[middle:])]
+        return [*self._whole_or_halves(batch[:middle], account), *self._whole_or_halves(batch[middle:], account)]
 
 
 # --- entities --------------------------------------------------------------------------------------------------------
@@ -142,12 +144,10 @@ class Embedder:
 
 class Findings(list[Named]):
     """What each passage names. `reasons` counts the passages that were left out, by why (a finish reason, or
-    `unreadable`); tokens are as Vertex counted them."""
+    `unreadable`)."""
 
     def __init__(self, passages: int) -> None:
         super().__init__(Named() for _ in range(passages))
-        self.input_tokens = 0
-        self.output_tokens = 0
         self.reasons: Counter[str] = Counter()
 
 
@@ -155,8 +155,6 @@ class Findings(list[Named]):
 class _Answer:
     text: str
     finish: str
-    input_tokens: int
-    output_tokens: int
 
 
 class EntityFinder:
@@ -171,7 +169,7 @@ class EntityFinder:
         self._credentials = credentials
         self._client: PredictionServiceClient | None = None
         self._making = threading.Lock()
-        self._threads = _Threads()
+        self._threads = _Threads(settings.vertex_parallel_calls)
 
     def wants(self, name: str) -> bool:
         """Whether entities are looked for in the chunk of this name: in all, in none, or in the settings' share of
@@ -181,29 +179,39 @@ class EntityFinder:
         share = float(chosen) if share is None else share
         return zlib.crc32(name.encode()) < share * 2**32
 
-    def find(self, passages: Sequence[str]) -> Findings:
+    def estimate(self, passages: Sequence[str]) -> int:
+        """How many tokens it may take to look for what these passages name: they and the instruction, and as much
+        again for the answer."""
+        requests = sum(1 for _ in _batches_of(passages))
+        return 2 * (sum(map(estimate_tokens, passages)) + requests * estimate_tokens(INSTRUCTION))
+
+    def find(self, passages: Sequence[str], account: Account | None = None) -> Findings:
         """What each passage names. Raises `LongWait` or `Unavailable`; a refusal of the model to answer is no error,
         but counted in `reasons`."""
-        findings = Findings(len(passages))
+        findings, account = Findings(len(passages)), account or Account()
         if self._settings.entities.strip().lower() == "off":
             return findings
         adding = threading.Lock()
 
         def find_in(batch: list[int]) -> None:
-            self._find(batch, passages, findings, adding)
+            self._find(batch, passages, findings, adding, account)
 
         self._threads.each(find_in, list(_batches_of(passages)))
         return findings
 
-    def _find(self, batch: list[int], passages: Sequence[str], findings: Findings, adding: threading.Lock) -> None:
+    def _find(
+        self,
+        batch: list[int],
+        passages: Sequence[str],
+        findings: Findings,
+        adding: threading.Lock,
+        account: Account,
+    ) -> None:
         """Ask about the passages at these positions; where the answer would be too long, about halves of them."""
-        answer = self._answer([passages[position] for position in batch])
-        with adding:
-            findings.input_tokens += answer.input_tokens
-            findings.output_tokens += answer.output_tokens
+        answer = self._answer([passages[position] for position in batch], account)
         if answer.finish == "MAX_TOKENS" and len(batch) > 1:
-            self._find(batch[: len(batch) // 2], passages, findings, adding)
-            self._find(batch[len(batch) // 2 :], passages, findings, adding)
+            self._find(batch[: len(batch) // 2], passages, findings, adding, account)
+            self._find(batch[len(batch) // 2 :], passages, findings, adding, account)
             return
         if answer.finish != "STOP":
             with adding:
@@ -213,40 +221,39 @@ class EntityFinder:
         for position, found in zip(batch, named, strict=True):
             findings[position] = found
 
-    def _answer(self, texts: list[str]) -> _Answer:
-        read = written = 0
-
+    def _answer(self, texts: list[str], account: Account) -> _Answer:
         def once() -> _Answer:
-            nonlocal read, written
+            timeout = account.time_for(self._settings.http_timeout_seconds)
             with classified(SERVICE):
-                answer = self._generate(texts)
-            # An answer that cannot be used is paid for as well.
-            read, written = read + answer.input_tokens, written + answer.output_tokens
+                answer = self._generate(texts, timeout, account)
             if answer.finish == "STOP" and said(answer.text) is None:
                 raise BadAnswer(f"{SERVICE} sent entities that cannot be read.")
             return answer
 
         try:
-            answer = patiently(once, base_seconds=self._settings.retry_base_seconds)
+            return patiently(once, base_seconds=self._settings.retry_base_seconds)
         except BadAnswer:
-            return _Answer("", "unreadable", read, written)
+            return _Answer("", "unreadable")
         except InvalidArgument:
-            return _Answer("", "refused", read, written)
-        return _Answer(answer.text, answer.finish, read, written)
+            return _Answer("", "refused")
 
-    def _generate(self, texts: list[str]) -> _Answer:
+    def _generate(self, texts: list[str], timeout: float, account: Account) -> _Answer:
         answer = self._made().generate_content(
             request=_request(model_name(self._settings, self._settings.entity_model), texts),
-            timeout=self._settings.http_timeout_seconds,
+            timeout=timeout,
             retry=None,
         )
         used = answer.usage_metadata
-        tokens = used.prompt_token_count, used.candidates_token_count + used.thoughts_token_count
+        # An answer that cannot be used is billed as well.
+        account.pay(
+            model_input_tokens=used.prompt_token_count,
+            model_output_tokens=used.candidates_token_count + used.thoughts_token_count,
+        )
         if not answer.candidates:
-            return _Answer("", "blocked", *tokens)
+            return _Answer("", "blocked")
         candidate = answer.candidates[0]
         text = "".join(part.text for part in candidate.content.parts if not part.thought)
-        return _Answer(text, candidate.finish_reason.name, *tokens)
+        return _Answer(text, candidate.finish_reason.name)
 
     def _made(self) -> PredictionServiceClient:
         with self._making:

@@ -36,6 +36,7 @@ from shared.adapters.vertex import Embedder, EntityFinder
 from shared.config import Settings
 from shared.domain.entities import ENTITIES_PER_PASSAGE, RELATIONS_PER_PASSAGE, Entity, Named, Relation
 from shared.domain.errors import BadRequest, LongWait, Skipped, Unavailable
+from shared.domain.spending import Account, Spent
 from tests.contract.pdfs import HAS_OCR, blank_pdf, picture_of_text, text_pdf
 
 ANONYMOUS = AnonymousCredentials()  # type: ignore[no-untyped-call]
@@ -82,7 +83,7 @@ def documentai(_documentai: DocumentAiServer) -> DocumentAiServer:
 def vertex(_vertex: VertexServer) -> VertexServer:
     _vertex.faults.clear()
     _vertex.refuse_texts_with = ""
-    _vertex.calls = _vertex.texts = _vertex.tokens = 0
+    _vertex.calls = _vertex.texts = _vertex.tokens = _vertex.most_at_once = 0
     return _vertex
 
 
@@ -240,6 +241,17 @@ def test_what_is_over_forty_megabytes_is_not_sent(documentai: DocumentAiServer) 
     assert documentai.calls == 0
 
 
+def test_pages_that_were_recognised_are_counted_whether_or_not_they_can_be_used(documentai: DocumentAiServer) -> None:
+    """D11: each answer is billed."""
+    account = Account()
+
+    with pytest.raises(BadAnswer):
+        recognizer(documentai).recognize(text_pdf(["a", "b"]), PDF, 3, account)
+
+    assert account.spent == Spent(ocr_pages=4)
+    assert documentai.pages == 4
+
+
 def test_the_first_pages_are_never_taken_for_all(documentai: DocumentAiServer) -> None:
     """D12, D14: an answer without every page is asked for once more, and then kept for later, not called done."""
     documentai.faults.garble_next(1, "no_text")
@@ -273,10 +285,13 @@ def test_vectors_come_back_in_order_normalised_and_counted(vertex: VertexServer)
     """A vector that stands beside the wrong passage answers every question wrongly."""
     texts = [f"passage number {number} about boats" for number in range(120)]
 
-    embedded = embedder(vertex).embed(texts)
+    account = Account()
+
+    embedded = embedder(vertex).embed(texts, account)
 
     assert embedded.reasons == {}
-    assert embedded.tokens == vertex.tokens > 120
+    assert account.spent == Spent(embedded_tokens=vertex.tokens)
+    assert vertex.tokens > 120
     assert vertex.calls == 3
     for text, vector in zip(texts, embedded.vectors, strict=True):
         assert vector is not None
@@ -298,11 +313,14 @@ def test_batches_keep_under_the_models_limits(vertex: VertexServer) -> None:
 @pytest.mark.parametrize("model", ["gemini-embedding-001", "gemini-embedding-2"])
 def test_models_that_take_one_text_a_call_are_asked_so(vertex: VertexServer, model: str) -> None:
     """Two of Google's models differ in method and limits; the settings choose."""
-    embedded = embedder(vertex, embedding_model=model, embedding_texts_per_request=1).embed(["boats", "tides", "nets"])
+    account = Account()
+    asked = embedder(vertex, embedding_model=model, embedding_texts_per_request=1)
+
+    embedded = asked.embed(["boats", "tides", "nets"], account)
 
     assert vertex.calls == 3
     assert [len(vector or []) for vector in embedded.vectors] == [256] * 3
-    assert embedded.tokens > 0
+    assert account.spent.embedded_tokens == vertex.tokens > 0
 
 
 def test_one_bad_passage_costs_only_itself(vertex: VertexServer) -> None:
@@ -517,12 +535,51 @@ print([name for name in sys.modules if name.startswith(("google.cloud.aiplatform
     assert vertex.calls == 3
 
 
+@pytest.mark.parametrize("how", ["short_vector", "nan"])
+def test_vectors_that_are_thrown_away_are_counted(vertex: VertexServer, how: str) -> None:
+    """D11, D14: they are on the bill all the same, twice at most."""
+    vertex.faults.garble_next(2, how)
+    account = Account()
+
+    with pytest.raises(BadAnswer):
+        embedder(vertex).embed(["boats and tides"], account)
+
+    assert vertex.calls == 2
+    assert account.spent.embedded_tokens == vertex.tokens > 0
+
+
+def test_three_hundred_passages_are_asked_for_a_few_at_a_time(vertex: VertexServer) -> None:
+    """One text a call, as the model wants it, and still within the time of one delivery."""
+    texts = [f"passage number {number}" for number in range(300)]
+
+    embedded = embedder(vertex, embedding_model="gemini-embedding-001", embedding_texts_per_request=1).embed(texts)
+
+    assert vertex.calls == 300
+    assert vertex.most_at_once == SETTINGS.vertex_parallel_calls
+    assert all(vector is not None for vector in embedded.vectors)
+
+
+def test_what_takes_too_long_is_put_down_before_the_push_is_delivered_again(vertex: VertexServer) -> None:
+    """A chunk that is half understood when its deadline comes would be billed again by the next delivery, which
+    begins while this one still runs. What was billed is known."""
+    vertex.faults.slow_next(1000, 0.2)
+    account = Account(seconds=0.5)
+
+    with pytest.raises(LongWait) as caught:
+        embedder(vertex, embedding_texts_per_request=1).embed([f"passage {number}" for number in range(300)], account)
+
+    assert caught.value.code == "slow"
+    assert 0 < account.spent.embedded_tokens <= vertex.tokens
+    assert vertex.calls < 300
+
+
 # --- entities --------------------------------------------------------------------------------------------------------
 
 
 def test_entities_are_grounded_in_their_passage(vertex: VertexServer) -> None:
     """An entity is shown as marked text: it must stand where it says."""
-    findings = finder(vertex).find(TALE)
+    account = Account()
+    findings = finder(vertex).find(TALE, account)
 
     for passage, named in zip(TALE, findings, strict=True):
         assert all(passage[entity.start : entity.end] == entity.name for entity in named.entities)
@@ -535,8 +592,8 @@ def test_entities_are_grounded_in_their_passage(vertex: VertexServer) -> None:
     }
     assert findings[1] == Named()
     assert ("topic", "Project Kestrel") in {(entity.kind, entity.name) for entity in findings[2].entities}
-    assert findings.input_tokens > 0
-    assert findings.output_tokens > 0
+    assert account.spent.model_input_tokens + account.spent.model_output_tokens == vertex.tokens
+    assert min(account.spent.model_input_tokens, account.spent.model_output_tokens) > 0
     assert not findings.reasons
 
 
@@ -680,10 +737,14 @@ def test_an_unreadable_answer_is_asked_for_once_more(vertex: VertexServer, how: 
 
     vertex.faults.garble_next(1_000, how)
     vertex.calls = 0
-    findings = finder(vertex).find(TALE)
+    vertex.tokens = 0
+    account = Account()
+    findings = finder(vertex).find(TALE, account)
     assert findings == [Named()] * 3
     assert findings.reasons == {"unreadable": 3}
     assert vertex.calls == 2
+    if how == "prose":  # of what is cut off nobody knows the tokens
+        assert account.spent.model_input_tokens + account.spent.model_output_tokens == vertex.tokens
 
 
 def test_many_passages_are_asked_about_in_several_requests(vertex: VertexServer) -> None:

@@ -18,8 +18,8 @@ from shared.adapters.documentai import Recognizer
 from shared.adapters.vertex import Embedder, EntityFinder
 from shared.config import Settings
 from shared.domain.chunks import pack
-from shared.domain.errors import Skipped
 from shared.domain.files import File
+from shared.domain.spending import Account
 from shared.readers import Limits, read
 from shared.readers.source import BytesSource
 from tests.contract.pdfs import number_on, scan_pdf, text_pdf
@@ -80,11 +80,15 @@ def test_names_are_looked_for_in_as_many_chunks_as_the_setting_says(
         for index in range(12)
     ]
 
-    understood = [understanding.of(chunk, nothing_known) for chunk in chunks]
+    accounts = [Account() for _ in chunks]
+    understood = [
+        understanding.of(chunk, nothing_known, account) for chunk, account in zip(chunks, accounts, strict=True)
+    ]
 
     looked = [bool(one.named and one.named[0].entities) for one in understood]
     assert low <= sum(looked) <= high
-    assert looked == [one.model_tokens > 0 for one in understood]
+    assert looked == [account.spent.model_input_tokens > 0 for account in accounts]
+    assert looked == [account.spent.model_output_tokens > 0 for account in accounts]
 
 
 def test_a_passage_that_the_model_refuses_is_kept_for_its_words(
@@ -94,7 +98,7 @@ def test_a_passage_that_the_model_refuses_is_kept_for_its_words(
     vertex.refuse_texts_with = "poison"
     text = "\n\n".join([*["The ferry leaves at nine. " * 60] * 3, "A paragraph about poison. " * 60])
 
-    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known)
+    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known, Account())
 
     refused = [vector is None for vector in understood.vectors]
     assert refused == ["poison" in passage.text for passage in understood.passages]
@@ -107,7 +111,9 @@ def test_equal_passages_of_two_files_have_one_vector(vertex: VertexServer, under
     """A vector is taken over by the passage's hash, so it may not depend on the file."""
     plan, notes = (
         understanding.of(
-            FileChunk(kind=FileChunk.TEXT, payload=b"The ferry leaves at nine.", file_id=file_id), nothing_known
+            FileChunk(kind=FileChunk.TEXT, payload=b"The ferry leaves at nine.", file_id=file_id),
+            nothing_known,
+            Account(),
         )
         for file_id in ("plan", "notes")
     )
@@ -122,7 +128,7 @@ def test_equal_passages_of_one_chunk_are_paid_for_once(vertex: VertexServer, und
     terms = "# Terms\n\n" + "The goods remain ours until they are paid for. " * 40
     text = "\n\n".join([terms] * 5)
 
-    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known)
+    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known, Account())
 
     different = {passage.hash for passage in understood.passages}
     assert vertex.texts == len(different) < len(understood.passages)
@@ -150,7 +156,7 @@ def test_a_scan_of_five_hundred_pages_is_whole(imageless: bool) -> None:
         for chunk in pack(read(source, Limits.of(config))):
             assert chunk.kind == "pages"
             message = file_chunk(chunk, "job", "user", SCAN)
-            text, marks, _ = understanding._text(message)
+            text, marks = understanding._text(message, Account())
             ends = [*(offset for offset, _ in marks[1:]), len(text)]
             for (offset, place), end in zip(marks, ends, strict=True):
                 assert place.page_first == place.page_last
@@ -167,8 +173,8 @@ def test_a_window_of_too_many_pages_says_so(documentai: DocumentAiServer, unders
     """The first fifteen pages alone would be a lie, and trying again for ever would bill for ever."""
     chunk = FileChunk(kind=FileChunk.PAGES, payload=text_pdf(["x"] * 16))
 
-    with pytest.raises(Skipped, match="pages") as caught:
-        understanding.of(chunk, nothing_known)
+    why = understanding.of(chunk, nothing_known, Account()).why
 
-    assert caught.value.code == "page_limit"
+    assert why is not None
+    assert why.code == "page_limit"
     assert documentai.calls == 1

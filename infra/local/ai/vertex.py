@@ -50,7 +50,7 @@ Body = dict[str, Any]
 
 
 class VertexServer:
-    """Publisher models on loopback. Counts `calls`, `texts` and `tokens`.
+    """Publisher models on loopback. Counts `calls`, `texts` and `tokens`, and how many calls were `most_at_once`.
 
     `faults` knows the garbles `short_vector`, `nan`, `fewer`, `truncated_json`, `prose`, every finish reason by name,
     and `obey`, a model that does whatever its document says; `refuse_texts_with` makes every text that contains a word
@@ -63,6 +63,7 @@ class VertexServer:
         self.calls = 0
         self.texts = 0
         self.tokens = 0
+        self.most_at_once = self._at_once = 0
         self.refuse_texts_with = ""
         self._counting = threading.Lock()
         self._http: HttpServer | None = None
@@ -98,6 +99,15 @@ class VertexServer:
         async def door(request: Request) -> Response:
             with self._counting:
                 self.calls += 1
+                self._at_once += 1
+                self.most_at_once = max(self.most_at_once, self._at_once)
+            try:
+                return await answered(request)
+            finally:
+                with self._counting:
+                    self._at_once -= 1
+
+        async def answered(request: Request) -> Response:
             try:
                 fault = self.faults.take()
                 body = _json(await request.body())

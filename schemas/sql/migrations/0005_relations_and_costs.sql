@@ -1,4 +1,4 @@
--- How the named are related, and one entity of a person for all spellings.
+-- How the named are related, one entity of a person for all spellings, and costs that can be capped.
 
 CREATE TABLE relations (
     job_id uuid NOT NULL,
@@ -28,11 +28,37 @@ CREATE FUNCTION entity_key(name text) RETURNS text LANGUAGE sql IMMUTABLE
     AS $$ SELECT lower(btrim(regexp_replace(normalize(name, NFKC), '\s+', ' ', 'g'))) $$;
 COMMENT ON FUNCTION entity_key(text) IS 'One spelling for all: a person has one entity of a kind and key, in however many files.';
 
+-- A model's tokens in and out have different prices; a person's caps hold, and what waits for them goes on.
+ALTER TABLE costs RENAME COLUMN model_tokens TO model_input_tokens;
+DO $$
+BEGIN
+    -- Postgres 18 gives what is NOT NULL a name, and keeps it.
+    IF EXISTS (SELECT FROM pg_constraint WHERE conname = 'costs_model_tokens_not_null') THEN
+        ALTER TABLE costs RENAME CONSTRAINT costs_model_tokens_not_null TO costs_model_input_tokens_not_null;
+    END IF;
+END
+$$;
+ALTER TABLE costs ADD COLUMN model_output_tokens bigint NOT NULL DEFAULT 0;
+CREATE INDEX costs_by_day ON costs (user_id, day);
+ALTER TABLE settings ADD COLUMN caps_due boolean NOT NULL DEFAULT false;
+
+CREATE TABLE reservations (
+    job_id uuid NOT NULL REFERENCES gdrive_jobs ON DELETE CASCADE,
+    index bigint NOT NULL,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    bytes bigint NOT NULL,
+    pages bigint NOT NULL,
+    tokens bigint NOT NULL,
+    until timestamptz NOT NULL,
+    PRIMARY KEY (job_id, index)
+);
+CREATE INDEX reservations_by_user ON reservations (user_id);
+
 DO $$
 DECLARE
     personal text;
 BEGIN
-    FOREACH personal IN ARRAY ARRAY['relations']
+    FOREACH personal IN ARRAY ARRAY['relations', 'reservations']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', personal);

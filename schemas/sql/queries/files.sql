@@ -373,12 +373,3 @@ WHERE user_id = app_user_id() AND file_id = :file_id AND event = :event AND at >
 -- name: note_event
 -- One entry in the file's timeline.
 INSERT INTO file_events (user_id, file_id, event, detail) VALUES (app_user_id(), :file_id, :event, :detail);
-
--- name: add_cost
--- What one step cost, in the services' own units.
-INSERT INTO costs AS c (user_id, file_id, drive_units, drive_bytes, ocr_pages, embedded_tokens, model_tokens)
-VALUES (app_user_id(), :file_id, :drive_units, :drive_bytes, :ocr_pages, :embedded_tokens, :model_tokens)
-ON CONFLICT (user_id, file_id, day) DO UPDATE SET
-    drive_units = c.drive_units + excluded.drive_units, drive_bytes = c.drive_bytes + excluded.drive_bytes,
-    ocr_pages = c.ocr_pages + excluded.ocr_pages, embedded_tokens = c.embedded_tokens + excluded.embedded_tokens,
-    model_tokens = c.model_tokens + excluded.model_tokens;
