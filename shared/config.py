@@ -93,6 +93,13 @@ class Settings:
     pipeline_version: str = "1"
 
     @property
+    def pipeline(self) -> str:
+        """What a file's passages and vectors depend on besides its content: work by other settings is other work, so
+        that one revision of a file has one model and one way of being cut."""
+        cut = "/imageless" if self.documentai_imageless else ""
+        return f"{self.pipeline_version}/{self.embedding_model}/{self.embedding_dimensions}{cut}"
+
+    @property
     def ocr_pages(self) -> int:
         """How many pages one request for recognition may have."""
         return 30 if self.documentai_imageless else 15

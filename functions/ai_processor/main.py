@@ -21,6 +21,7 @@ from shared import log
 from shared.adapters.caps import reserve, settle
 from shared.adapters.chunks import locator_of
 from shared.adapters.documentai import Recognizer
+from shared.adapters.google_calls import BadAnswer
 from shared.adapters.hold import hold
 from shared.adapters.oauth import verify_push_token
 from shared.adapters.postgres import Database, Transaction
@@ -67,11 +68,12 @@ def understand(chunk: FileChunk, understanding: Understanding, rows: Rows) -> No
         return rows.finish()
     account = Account(understanding.seconds, rows.allow)
     try:
+        rows.check_model()
         result = understanding.of(chunk, rows.known, account)
         return rows.write(result, account.spent)
     except CapReached:  # the file waits already
         return rows.pay(account.spent)
-    except LongWait as wait:
+    except (LongWait, BadAnswer) as wait:  # of the latter each delivery would be billed twice
         return rows.pause(wait, account.spent)
     except BaseException:
         # What was billed and cannot be used counts all the same; what went wrong is what the broker is told.
@@ -149,7 +151,7 @@ class Rows:
         self._database = database
         self._chunk = chunk
         self._config = config
-        self._capped = True  # until somebody has looked
+        self._capped, self._pipeline = True, config.pipeline  # until somebody has looked
 
     def recorded(self) -> bool:
         """Is this chunk done already? Raises `Superseded` when nobody wants it."""
@@ -161,7 +163,7 @@ class Rows:
             raise Superseded("Nobody wants this revision of the file any more.")
         if row["state"] not in ("streaming", "streamed", "waiting"):
             raise Superseded(f"The job has ended: {row['state']}.")
-        self._capped = bool(row["capped"])
+        self._capped, self._pipeline = bool(row["capped"]), str(row["pipeline_version"])
         return bool(row["recorded"])
 
     def known(self, hashes: Sequence[bytes]) -> set[bytes]:
@@ -171,6 +173,12 @@ class Rows:
             lambda tx: tx.rows("known_hashes", model=self._config.embedding_model, hashes=list(hashes)),
         )
         return {bytes(row["hash"]) for row in rows}
+
+    def check_model(self) -> None:
+        """Raises `LongWait` for a job that was begun by other settings, such as another model: its file is read anew,
+        since one file has one model. While streamers are still of the old settings it waits once more."""
+        if self._pipeline != self._config.pipeline:
+            raise LongWait("The model was changed while this file was read; it is read anew.", code="model_changed")
 
     def allow(self, wanted: Wanted) -> None:
         """Keep what the next step wants from the person's other steps. Raises `CapReached` where it would be more than
@@ -224,8 +232,8 @@ class Rows:
         self._database.run_transaction(chunk.user_id, story)
         log.event("understood", passages=len(result.passages), pages=spent.ocr_pages or None)
 
-    def pause(self, wait: LongWait, spent: Spent) -> None:
-        """The services are away for long: the file waits, and the caretaker puts it back."""
+    def pause(self, wait: Unavailable, spent: Spent) -> None:
+        """The services are away for long, or answer nonsense: the file waits, and the caretaker puts it back."""
 
         def story(tx: Transaction) -> None:
             hold(tx)
@@ -244,7 +252,7 @@ class Rows:
         if self._capped or spent != Spent():
             self._database.run_transaction(self._chunk.user_id, story)
 
-    def _pause(self, tx: Transaction, wait: LongWait) -> None:
+    def _pause(self, tx: Transaction, wait: Unavailable) -> None:
         tx.row(
             "pause_job",
             job_id=self._chunk.job_id,

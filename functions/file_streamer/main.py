@@ -306,7 +306,7 @@ class Files:
 
     def claim(self, ticket: int, file: File, changed: FileChanged) -> Job | None:
         """Record what Drive said and take the job, or None when there is nothing (more) to do."""
-        name = job_id(self.user_id, self.file_id, file.content_key, self._config.pipeline_version)
+        name = job_id(self.user_id, self.file_id, file.content_key, self._config.pipeline)
         asked = changed.reason in (_REASON.ASKED, _REASON.WAITED)
 
         def story(tx: Transaction) -> Job | None:
@@ -342,7 +342,7 @@ class Files:
                 file_id=self.file_id,
                 content_key=file.content_key,
                 revision=file.head_revision_id or "",
-                pipeline_version=self._config.pipeline_version,
+                pipeline_version=self._config.pipeline,
                 lane=_LANES.get(changed.reason),
                 lease_seconds=self._config.lease_seconds,
                 epoch=changed.epoch if changed.job_id == name else 0,

@@ -120,7 +120,7 @@ RETURNING f.file_id;
 
 -- name: chunk_standing
 -- Before anything is paid for: does the file still want this job, and is the chunk already done?
-SELECT j.state, f.wanted_job = j.job_id AS wanted, u.status AS person,
+SELECT j.state, j.pipeline_version, f.wanted_job = j.job_id AS wanted, u.status AS person,
     EXISTS (SELECT FROM gdrive_chunks c WHERE c.job_id = j.job_id AND c.index = :index) AS recorded,
     EXISTS (SELECT FROM settings s
         WHERE s.user_id = j.user_id AND num_nonnulls(s.byte_cap, s.page_cap, s.token_cap) > 0) AS capped

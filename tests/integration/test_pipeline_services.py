@@ -1,0 +1,165 @@
+"""What Google's services answer wrongly, late or differently, and what becomes of the file: a state with its reason."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+from schemas.messages.file_chunk_pb2 import FileChunk
+from shared.domain.names import FILE_CHUNKS
+from tests.contract.pdfs import HAS_OCR, scan_pdf
+from tests.integration.pipeline import Person, Pipeline, pipeline
+from tests.integration.test_pipeline_faults import make_due
+
+__all__ = ["pipeline"]
+pytestmark = pytest.mark.xdist_group("pipeline")
+
+needs_ocr = pytest.mark.skipif(not HAS_OCR, reason="tesseract is not on this machine")
+
+
+def zipped(**contents: bytes) -> bytes:
+    """An archive of one file for each kind."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for kind, content in contents.items():
+            archive.writestr(f"one.{kind}", content)
+    return held.getvalue()
+
+
+def models(pipeline: Pipeline, person: Person) -> set[str]:
+    """The models of what search can find."""
+    rows = pipeline.sql(
+        "SELECT DISTINCT m.model FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id"
+        f" AND f.user_id = m.user_id WHERE f.user_id = '{person.user_id}'"
+    )
+    return {row[0] for row in rows}
+
+
+@needs_ocr
+def test_pages_that_were_recognised_too_late_are_asked_for_again_and_written_once(pipeline: Pipeline) -> None:
+    """D11: done, billed, and the answer lost. The second answer is the one that is kept."""
+    pages = pipeline.documents.pages
+    with pipeline.setting(HTTP_TIMEOUT_SECONDS="0.4", RETRY_BASE_SECONDS="0.1", ENTITIES="off"):
+        pipeline.documents.faults.slow_next(1, 2.0)
+        person = pipeline.person({"scan.pdf": scan_pdf(1)})
+
+    assert pipeline.states(person)["scan.pdf"] in ("indexed", "skipped")
+    assert pipeline.count("gdrive_chunks", person) == 1
+    assert pipeline.documents.pages - pages == 2
+
+
+def test_pages_that_are_refused_end_with_a_reason_and_are_not_asked_for_again(pipeline: Pipeline) -> None:
+    """D12: the same pages would be refused again."""
+    calls = pipeline.documents.calls
+    pipeline.documents.faults.fail_next(1000, "INVALID_ARGUMENT")
+
+    person = pipeline.person({"scan.pdf": scan_pdf(1)})
+
+    row = pipeline.files(person)["scan.pdf"]
+    assert (row["state"], row["reason_code"], row["next_try"]) == ("skipped", "broken", None)
+    assert row["reason"]
+    assert pipeline.documents.calls - calls == 1
+
+
+def test_a_file_with_text_and_pages_that_are_refused_says_what_is_missing(pipeline: Pipeline) -> None:
+    """D12: the part that was read is found, and nobody takes it for the whole."""
+    pipeline.documents.faults.fail_next(1000, "INVALID_ARGUMENT")
+
+    person = pipeline.person({"mixed.zip": zipped(pdf=scan_pdf(1), txt=b"Walnuts keep for a year.\n")})
+
+    row = pipeline.files(person)["mixed.zip"]
+    assert row["state"] == "indexed"
+    assert "cannot be recognised" in row["truncated_at"]
+    assert "Walnuts" in pipeline.text(person, "mixed.zip")
+
+
+def test_one_passage_that_the_model_refuses_costs_only_itself(pipeline: Pipeline) -> None:
+    """D13: of a batch the others have their vectors; this one is found by its words."""
+    pipeline.vertex.refuse_texts_with = "hemlock"
+    try:
+        with pipeline.setting(ENTITIES="off"):
+            person = pipeline.person(
+                {"a.txt": "\n\n".join(["Walnuts. " * 200, "A word of hemlock. " * 90, "Rain. " * 300])}
+            )
+    finally:
+        pipeline.vertex.refuse_texts_with = ""
+
+    rows = pipeline.sql(f"SELECT passage, embedding IS NULL FROM memories WHERE user_id = '{person.user_id}'")
+    assert pipeline.states(person) == {"a.txt": "indexed"}
+    assert [bare for _, bare in rows] == ["hemlock" in passage for passage, _ in rows]
+    assert {bare for _, bare in rows} == {True, False}
+
+
+@pytest.mark.parametrize("how", ["nan", "fewer"])
+def test_vectors_that_are_none_write_no_row(pipeline: Pipeline, how: str) -> None:
+    """D14: refused, asked for once more, then a reason; and good as new when the service is."""
+    calls = pipeline.vertex.calls
+    with pipeline.setting(ENTITIES="off"):
+        pipeline.vertex.faults.garble_next(1000, how)
+        person = pipeline.person({"a.txt": "The quinces are ripe.\n"})
+        waiting, billed = pipeline.files(person)["a.txt"], pipeline.vertex.calls - calls
+        rows = pipeline.count("memories", person)
+        pipeline.heal()
+        make_due(pipeline, person)
+        pipeline.tick("reap")
+
+    assert (waiting["state"], waiting["reason_code"]) == ("waiting", "bad_answer")
+    assert waiting["next_try"] is not None
+    assert rows == 0
+    assert billed == 2
+    assert pipeline.states(person) == {"a.txt": "indexed"}
+    assert pipeline.count("memories", person, "embedding IS NOT NULL") == 1
+
+
+def test_a_model_that_names_nothing_costs_only_the_names(pipeline: Pipeline) -> None:
+    """D14: the text is searchable; a refusal of a model is no fault of the file."""
+    pipeline.vertex.faults.garble_next(1, "")  # the vectors come
+    pipeline.vertex.faults.garble_next(2, "truncated_json")
+
+    person = pipeline.person({"a.txt": "Ada Lovelace was in London.\n"})
+
+    assert pipeline.states(person) == {"a.txt": "indexed"}
+    assert pipeline.count("entities", person) == 0
+    assert pipeline.count("memories", person, "embedding IS NOT NULL") == 1
+
+
+def test_a_file_that_was_half_embedded_when_the_model_changed_has_one_model(pipeline: Pipeline) -> None:
+    """D15: what was embedded by the old one is not shown beside the new: the file is read anew."""
+    pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
+    old, new = pipeline.settings.embedding_model, "text-embedding-005"
+    with pipeline.setting(ENTITIES="off"):
+        pipeline.hold_lanes("ai-processor")
+        person = pipeline.person({"book.zip": zipped(txt=b"Walnuts keep for a year.\n", pdf=scan_pdf(1))})
+        first, _ = pipeline.messages(FILE_CHUNKS, person, FileChunk)
+        assert pipeline.push("ai_processor", first).status_code == 204
+        assert models(pipeline, person) == {old}
+    with pipeline.setting(ENTITIES="off", EMBEDDING_MODEL=new):
+        pipeline.release_lanes("ai-processor")
+        pipeline.settle()
+        waiting = pipeline.files(person)["book.zip"]
+        make_due(pipeline, person)
+        pipeline.tick("reap")
+
+        assert (waiting["state"], waiting["reason_code"]) == ("waiting", "model_changed")
+        assert pipeline.states(person) == {"book.zip": "indexed"}
+        assert models(pipeline, person) == {new}
+        assert pipeline.count("memories", person, "embedding IS NULL") == 0
+
+
+def test_a_file_keeps_its_model_until_it_is_read_again(pipeline: Pipeline) -> None:
+    """D15: a new model costs nothing by itself. Until then the file is found by its words, and vectors of two models
+    never meet in one search."""
+    with pipeline.setting(ENTITIES="off"):
+        person = pipeline.person({"a.txt": "The quinces are ripe.\n"})
+        old, new = pipeline.settings.embedding_model, "text-embedding-005"
+    with pipeline.setting(ENTITIES="off", EMBEDDING_MODEL=new):
+        texts = pipeline.vertex.texts
+        pipeline.sync(person)
+        assert (models(pipeline, person), pipeline.vertex.texts - texts) == ({old}, 0)
+        assert [found["matched"] for found in pipeline.search(person, "quinces")] == [["phrase", "words"]]
+
+        person.put("a.txt", "The quinces are ripe and yellow.\n")
+        pipeline.sync(person)
+        assert models(pipeline, person) == {new}
