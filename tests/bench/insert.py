@@ -33,6 +33,7 @@ from schemas.messages.file_chunk_pb2 import FileChunk
 from shared.adapters.postgres import Database
 from shared.config import Settings
 from shared.domain.parts import Locator
+from shared.domain.spending import Spent
 from shared.passages import Passage
 
 CHUNK = 500  # passages: what half a megabyte of prose gives
@@ -131,7 +132,7 @@ class Contest:
         chunks = [
             (
                 FileChunk(job_id=str(job_id), user_id=str(self.user_id), file_id="f", index=index),
-                Understood(passages[at : at + CHUNK], vectors[at : at + CHUNK], embedded_tokens=CHUNK * 300),
+                Understood(passages[at : at + CHUNK], vectors[at : at + CHUNK]),
             )
             for index, at in enumerate(range(0, len(passages), CHUNK))
         ]
@@ -140,9 +141,9 @@ class Contest:
         start = time.perf_counter()
         for chunk, understood in chunks:
             rows = Rows(self._database, chunk, self._settings)
-            rows.write(understood)
+            rows.write(understood, Spent(embedded_tokens=CHUNK * 300))
             if chunk.index % 10 == 9:
-                rows.write(understood)
+                rows.write(understood, Spent())
         seconds = time.perf_counter() - start
         self._check(len(passages))
         return seconds
