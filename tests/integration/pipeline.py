@@ -53,6 +53,7 @@ from shared.adapters.postgres import Database, connect_to_url
 from shared.adapters.pubsub import Outbox
 from shared.config import Settings
 from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, MY_DRIVE, SYNC_REQUESTS, TICKS
+from tests.contract.pdfs import number_on
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -583,6 +584,12 @@ def forget_clients() -> None:
             (getattr(client, "stop", None) or client.close)()
         kept.clear()
     config.settings.cache_clear()
+
+
+@pytest.fixture
+def stripes(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Document AI reads the numbers on pages of `scan_pdf`: nobody waits for letters to be recognised."""
+    monkeypatch.setattr(pipeline.documents, "_recognise", lambda page: f"This is page number {number_on(page)}.")
 
 
 @cache

@@ -256,6 +256,10 @@ def test_who_asks_to_be_forgotten_leaves_nothing_but_an_anonymous_receipt(announ
     before = announced.passages(bystander)
     announced.sql(f"UPDATE gdrive_files SET name = 'wrong' WHERE user_id = '{old_id}' AND name = 'a.md'")
     announced.sql(f"INSERT INTO settings (user_id, selected_folders) VALUES ('{old_id}', '{{}}')")
+    announced.sql(
+        "INSERT INTO reservations SELECT job_id, 0, user_id, 1, 1, 1, now() FROM gdrive_jobs"
+        f" WHERE user_id = '{old_id}'"
+    )
     announced.sync(person, "CENSUS")
     had = left_of(announced, person)
     assert set(PERSONAL) - set(had) <= {"sessions", "signin_codes"}
