@@ -12,6 +12,7 @@ from schemas.messages.file_chunk_pb2 import FileChunk
 from shared.adapters.chunks import file_chunk
 from shared.domain.chunks import Chunk
 from shared.domain.files import File
+from shared.domain.names import FILE_CHUNKS
 from shared.domain.parts import Locator
 from shared.domain.spending import CapReached, Wanted
 from tests.contract.pdfs import scan_pdf
@@ -88,6 +89,26 @@ def test_what_was_billed_and_thrown_away_is_counted_too(pipeline: Pipeline) -> N
 
     assert pipeline.files(person)["a.md"]["reason_code"] == "quota"
     assert spent(pipeline, person)["embedded_tokens"] == pipeline.vertex.tokens - tokens > 0
+
+
+def test_what_was_billed_before_a_service_went_away_is_counted_too(pipeline: Pipeline) -> None:
+    """D11: the delivery fails and comes again; the vectors of this one are on the bill."""
+    pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
+    pipeline.hold_lanes("ai-processor")
+    person = pipeline.person({"a.md": "Ada Lovelace was in London.\n"})
+    (chunk,) = pipeline.messages(FILE_CHUNKS, person, FileChunk)
+    tokens = pipeline.vertex.tokens
+    pipeline.vertex.faults.garble_next(1, "")  # the vectors come
+    pipeline.vertex.faults.fail_next(1, "PERMISSION_DENIED")
+
+    answer = pipeline.push("ai_processor", chunk)
+
+    assert answer.status_code >= 500
+    assert pipeline.count("gdrive_chunks", person) == 0
+    assert spent(pipeline, person)["embedded_tokens"] == pipeline.vertex.tokens - tokens > 0
+    pipeline.release_lanes("ai-processor")
+    pipeline.settle()
+    assert pipeline.states(person) == {"a.md": "indexed"}
 
 
 # Caps -----------------------------------------------------------------------------------------------------------------
