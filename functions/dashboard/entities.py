@@ -44,6 +44,7 @@ class Asked:
 
 def find(visit: Visit) -> flask.Response:
     """The answer of `/api/entities`: those in the most files first."""
+    visit.signed_in()  # before anything is said of what was asked
     asked = Asked.of(visit.request.args)
     with visit.mine() as tx:
         found, cursor = _page(tx, asked)
