@@ -311,6 +311,7 @@ class Files:
 
         def story(tx: Transaction) -> Job | None:
             hold(tx)
+            tx.row("lock_caps")  # before any file: whoever lifts caps goes the same way, and nobody waits in a circle
             answer = tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
             if answer is None:
                 raise Superseded("Somebody asked Drive about this file after us.")
