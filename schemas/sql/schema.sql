@@ -183,6 +183,10 @@ CREATE INDEX memories_by_file ON memories (user_id, file_id);
 CREATE INDEX memories_by_words ON memories USING gin (words);
 CREATE INDEX memories_by_meaning ON memories USING hnsw (embedding halfvec_cosine_ops);
 
+CREATE FUNCTION entity_key(name text) RETURNS text LANGUAGE sql IMMUTABLE
+    AS $$ SELECT lower(btrim(regexp_replace(normalize(name, NFKC), '\s+', ' ', 'g'))) $$;
+COMMENT ON FUNCTION entity_key(text) IS 'One spelling for all: a person has one entity of a kind and key, in however many files.';
+
 CREATE TABLE entities (
     job_id uuid NOT NULL,
     index bigint NOT NULL,
@@ -193,10 +197,12 @@ CREATE TABLE entities (
     name text NOT NULL,
     starts integer NOT NULL, -- offsets in characters of the passage: the name is a substring of it
     ends integer NOT NULL,
+    key text NOT NULL GENERATED ALWAYS AS (entity_key(name)) STORED,
     PRIMARY KEY (job_id, index, ordinal, kind, starts, ends),
     FOREIGN KEY (job_id, index, ordinal) REFERENCES memories ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 );
 CREATE INDEX entities_by_name ON entities (user_id, kind, lower(name));
+CREATE INDEX entities_by_key ON entities (user_id, kind, key);
 
 CREATE TABLE relations (
     job_id uuid NOT NULL,
@@ -222,9 +228,6 @@ CREATE TABLE relations (
 );
 CREATE INDEX relations_by_file ON relations (user_id, file_id);
 
-CREATE FUNCTION entity_key(name text) RETURNS text LANGUAGE sql IMMUTABLE
-    AS $$ SELECT lower(btrim(regexp_replace(normalize(name, NFKC), '\s+', ' ', 'g'))) $$;
-COMMENT ON FUNCTION entity_key(text) IS 'One spelling for all: a person has one entity of a kind and key, in however many files.';
 
 -- What happened ------------------------------------------------------------------------------------------------------
 

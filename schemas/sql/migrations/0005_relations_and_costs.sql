@@ -1,5 +1,12 @@
 -- How the named are related, one entity of a person for all spellings, and costs that can be capped.
 
+CREATE FUNCTION entity_key(name text) RETURNS text LANGUAGE sql IMMUTABLE
+    AS $$ SELECT lower(btrim(regexp_replace(normalize(name, NFKC), '\s+', ' ', 'g'))) $$;
+COMMENT ON FUNCTION entity_key(text) IS 'One spelling for all: a person has one entity of a kind and key, in however many files.';
+
+ALTER TABLE entities ADD COLUMN key text NOT NULL GENERATED ALWAYS AS (entity_key(name)) STORED;
+CREATE INDEX entities_by_key ON entities (user_id, kind, key);
+
 CREATE TABLE relations (
     job_id uuid NOT NULL,
     index bigint NOT NULL,
@@ -24,9 +31,6 @@ CREATE TABLE relations (
 );
 CREATE INDEX relations_by_file ON relations (user_id, file_id);
 
-CREATE FUNCTION entity_key(name text) RETURNS text LANGUAGE sql IMMUTABLE
-    AS $$ SELECT lower(btrim(regexp_replace(normalize(name, NFKC), '\s+', ' ', 'g'))) $$;
-COMMENT ON FUNCTION entity_key(text) IS 'One spelling for all: a person has one entity of a kind and key, in however many files.';
 
 -- A model's tokens in and out have different prices; a person's caps hold, and what waits for them goes on.
 ALTER TABLE costs RENAME COLUMN model_tokens TO model_input_tokens;

@@ -66,26 +66,34 @@ GROUP BY s.kind, s.name, r.predicate, o.kind, o.name ORDER BY times DESC, subjec
 
 -- name: entities_page
 -- Who and what is named anywhere, each once however it is spelled: in the most files first, after a cursor of (files,
--- kind, key). Of its files a few, the newest.
-WITH named AS (
-    SELECT e.kind, entity_key(e.name) AS key, e.name, e.file_id, f.modified_time
+-- kind, key). Of each a few of its files, the newest, and how it is spelled there.
+WITH in_file AS (
+    SELECT e.kind, e.key, e.file_id, max(f.modified_time) AS modified_time, count(*) AS times,
+        min(e.name) AS name
     FROM entities e JOIN gdrive_files f ON f.user_id = e.user_id AND f.visible_job = e.job_id
     WHERE e.user_id = app_user_id() AND (CAST(:kind AS text) IS NULL OR e.kind = CAST(:kind AS text))
+        AND (CAST(:query AS text) IS NULL OR position(entity_key(CAST(:query AS text)) IN e.key) > 0)
+    GROUP BY e.kind, e.key, e.file_id
 ),
 merged AS (
-    SELECT kind, key, mode() WITHIN GROUP (ORDER BY name) AS name, count(*) AS times,
-        count(DISTINCT file_id) AS files
-    FROM named
-    WHERE CAST(:query AS text) IS NULL OR position(entity_key(CAST(:query AS text)) IN key) > 0
-    GROUP BY kind, key
+    SELECT kind, key, count(*) AS files, sum(times)::bigint AS times FROM in_file GROUP BY kind, key
+),
+page AS (
+    SELECT kind, key, files, times FROM merged
+    WHERE CAST(:files AS bigint) IS NULL OR files < CAST(:files AS bigint)
+        OR files = CAST(:files AS bigint) AND (kind, key) > (CAST(:after_kind AS text), CAST(:after_key AS text))
+    ORDER BY files DESC, kind, key LIMIT :most
+),
+places AS (
+    SELECT kind, key, file_id, name, row_number() OVER (
+        PARTITION BY kind, key ORDER BY modified_time DESC NULLS LAST, file_id) AS place
+    FROM in_file JOIN page USING (kind, key)
 )
-SELECT m.kind, m.key, m.name, m.times, m.files, ARRAY(
-    SELECT n.file_id FROM named n WHERE n.kind = m.kind AND n.key = m.key
-    GROUP BY n.file_id ORDER BY max(n.modified_time) DESC NULLS LAST, n.file_id LIMIT 5) AS file_ids
-FROM merged m
-WHERE CAST(:files AS bigint) IS NULL OR m.files < CAST(:files AS bigint)
-    OR m.files = CAST(:files AS bigint) AND (m.kind, m.key) > (CAST(:after_kind AS text), CAST(:after_key AS text))
-ORDER BY m.files DESC, m.kind, m.key LIMIT :most;
+SELECT p.kind, p.key, p.files, p.times,
+    (array_agg(w.name ORDER BY w.place))[1] AS name,
+    array_agg(w.file_id ORDER BY w.place) FILTER (WHERE w.place <= 5) AS file_ids
+FROM page p JOIN places w USING (kind, key)
+GROUP BY p.kind, p.key, p.files, p.times ORDER BY p.files DESC, p.kind, p.key;
 
 -- name: path
 -- The names of the folders above a file, the outermost first, as far as they are known.
