@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 
 from tests.injections import INJECTIONS
@@ -57,18 +59,16 @@ def test_documents_that_command_a_model_that_obeys_end_as_any_other(pipeline: Pi
     before = [pipeline.passages(other), related(pipeline, other), pipeline.states(other)]
     pipeline.vertex.faults.garble_next(1000, "obey")  # of vectors nobody can be talked into anything
 
-    person = pipeline.person(
-        {f"{number:02} {kind}.txt": text for number, (kind, text) in enumerate(INJECTIONS.items())}
-    )
+    person = pipeline.person({f"{kind}.txt": text for kind, text in islice(INJECTIONS.items(), 30)})
 
     assert {name: state for name, state in pipeline.states(person).items() if state != "indexed"} == {}
-    assert len(pipeline.states(person)) == len(INJECTIONS)
+    assert len(pipeline.states(person)) == 30
     grounded = pipeline.sql(
         "SELECT count(*), count(*) FILTER (WHERE substr(m.passage, e.starts + 1, e.ends - e.starts) = e.name)"
         f" FROM entities e JOIN memories m USING (job_id, index, ordinal) WHERE e.user_id = '{person.user_id}'"
     )
     ((named, in_their_passage),) = grounded
-    assert named == in_their_passage > len(INJECTIONS)
+    assert named == in_their_passage > 30
     ((most,),) = pipeline.sql(
         "SELECT max(names) FROM (SELECT count(*) AS names FROM entities"
         f" WHERE user_id = '{person.user_id}' GROUP BY job_id, index, ordinal) of_one"
