@@ -32,6 +32,7 @@ from shared.domain.entities import Entity, Named
 from shared.domain.errors import DrivestreamError, LongWait, Skipped, Superseded, Unavailable
 from shared.domain.parts import Locator
 from shared.domain.spending import Account, CapReached, Spent, Wanted
+from shared.domain.terms import extra_terms
 from shared.domain.tokens import estimate_tokens
 from shared.passages import Passage, cut
 
@@ -280,9 +281,23 @@ class Rows:
             tx.run("stage_passages")
             tx.copy_binary(
                 "staged_passages",
-                {"ordinal": "int4", "passage": "text", "locator": "jsonb", "hash": "bytea", "embedding": "halfvec"},
+                {
+                    "ordinal": "int4",
+                    "passage": "text",
+                    "terms": "text",
+                    "locator": "jsonb",
+                    "hash": "bytea",
+                    "embedding": "halfvec",
+                },
                 (
-                    (passage.ordinal, passage.text, passage.locator.as_json(), passage.hash, vector)
+                    (
+                        passage.ordinal,
+                        passage.text,
+                        extra_terms(passage.text),
+                        passage.locator.as_json(),
+                        passage.hash,
+                        vector,
+                    )
                     for passage, vector in zip(result.passages, result.vectors, strict=True)
                 ),
             )

@@ -174,7 +174,12 @@ CREATE TABLE memories (
     hash bytea NOT NULL, -- of the normalised text: the same words of the same person are embedded once
     model text NOT NULL,
     embedding halfvec(768),
-    words tsvector GENERATED ALWAYS AS (to_tsvector('simple', passage) || to_tsvector('english', passage)) STORED,
+    words tsvector GENERATED ALWAYS AS (
+        to_tsvector('simple', passage) || to_tsvector('english', passage)
+        -- Without positions: parts of words rank below words. The person is one of them, so that the index knows whose it is.
+        || array_to_tsvector(string_to_array(terms, ' ') || ('person ' || user_id::text))
+    ) STORED,
+    terms text NOT NULL DEFAULT '', -- what the passage is found by besides its words: shared/domain/terms.py
     PRIMARY KEY (job_id, index, ordinal),
     FOREIGN KEY (job_id, index) REFERENCES gdrive_chunks ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 );
@@ -420,79 +425,249 @@ COMMENT ON FUNCTION outside_selection(text, text, text[]) IS
 
 -- Search -------------------------------------------------------------------------------------------------------------
 -- SECURITY DEFINER with its own person filter: under a policy `@@` is not leakproof and would not use its GIN index.
--- Reciprocal rank fusion of meaning, words, the exact phrase and the file's name.
+-- Reciprocal rank fusion of meaning, words, the exact phrase, parts of words and the file's name. docs/search.md.
+
+CREATE FUNCTION file_fits(
+    f gdrive_files, kinds text[], folders text[], owner text, since timestamptz, until timestamptz, drive text
+) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT (kinds IS NULL OR f.mime_type LIKE ANY (kinds))
+        AND (folders IS NULL OR f.parents && folders)
+        AND (owner IS NULL OR CASE owner WHEN 'me' THEN coalesce(f.owned_by_me, false)
+            ELSE lower(coalesce(f.owners, '[]')::text)::jsonb
+                @> jsonb_build_array(jsonb_build_object('emailaddress', lower(owner))) END)
+        AND (since IS NULL OR f.modified_time >= since)
+        AND (until IS NULL OR f.modified_time < until)
+        AND (drive IS NULL OR CASE drive WHEN 'my-drive' THEN f.drive_id IS NULL ELSE f.drive_id = drive END)
+$$;
+COMMENT ON FUNCTION file_fits(gdrive_files, text[], text[], text, timestamptz, timestamptz, text) IS
+    'Whether a file passes the filters of a search; NULL filters nothing. `kinds` are LIKE patterns of MIME types.';
+
+CREATE FUNCTION folders_below(top text) RETURNS text[] LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE below AS (
+        SELECT top AS folder WHERE top IS NOT NULL
+        UNION
+        SELECT f.file_id FROM below JOIN gdrive_files f
+            ON f.user_id = app_user_id() AND f.parents @> ARRAY[below.folder] AND f.state = 'folder'
+    )
+    SELECT array_agg(folder) FROM below
+$$;
+COMMENT ON FUNCTION folders_below(text) IS 'A folder and every folder of this person below it; NULL for NULL.';
+
+CREATE FUNCTION nearest_passages(
+    query_vector halfvec(768), query_model text, wanted integer, kinds text[] DEFAULT NULL, folders text[] DEFAULT NULL,
+    owner text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, drive text DEFAULT NULL,
+    entity_kind text DEFAULT NULL, entity_name text DEFAULT NULL, besides text DEFAULT NULL
+) RETURNS TABLE (job_id uuid, index bigint, ordinal integer, file_id text, distance double precision)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan
+    SET hnsw.iterative_scan = 'relaxed_order' SET hnsw.ef_search = 100
+    SET hnsw.max_scan_tuples = 40000 SET hnsw.scan_mem_multiplier = 4
+    SET enable_seqscan = off SET enable_sort = off -- the order must come from the index, not from reading everything
+    AS $$
+#variable_conflict use_column
+DECLARE
+    person CONSTANT uuid := app_user_id();
+    -- To find `wanted` of F rows among N, the index is walked past wanted * N / F of them; reading the F costs F.
+    -- So up to the root of wanted * N every one is compared, which also finds all of a person who has little.
+    affordable CONSTANT integer := (SELECT least(50000, greatest(1000, ceil(sqrt(wanted * greatest(c.reltuples, 0)))))
+        FROM pg_class c WHERE c.oid = 'memories'::regclass);
+    narrow CONSTANT boolean := coalesce(kinds[1], folders[1], owner, since::text, until::text, drive, entity_kind, besides)
+        IS NOT NULL;
+    few boolean;
+BEGIN
+    IF query_vector IS NULL OR person IS NULL THEN
+        RETURN;
+    ELSIF narrow THEN
+        SELECT count(*) < affordable INTO few FROM (
+            SELECT FROM gdrive_files f JOIN memories m ON m.job_id = f.visible_job AND m.user_id = f.user_id
+            WHERE f.user_id = person AND file_fits(f, kinds, folders, owner, since, until, drive)
+                AND (besides IS NULL OR f.file_id <> besides)
+                AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                        AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+            LIMIT affordable) counted;
+    ELSE
+        SELECT count(*) < affordable INTO few FROM (
+            SELECT FROM memories m WHERE m.user_id = person LIMIT affordable) counted;
+    END IF;
+    IF few THEN
+        RETURN QUERY
+        SELECT m.job_id, m.index, m.ordinal, m.file_id, (m.embedding <=> query_vector) + 0
+        FROM gdrive_files f JOIN memories m ON m.job_id = f.visible_job AND m.user_id = f.user_id
+        WHERE f.user_id = person AND m.user_id = person AND m.model = query_model AND m.embedding IS NOT NULL
+            AND file_fits(f, kinds, folders, owner, since, until, drive)
+            AND (besides IS NULL OR f.file_id <> besides)
+            AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+        ORDER BY (m.embedding <=> query_vector) + 0, m.job_id, m.index, m.ordinal LIMIT wanted;
+    ELSE
+        RETURN QUERY
+        SELECT m.job_id, m.index, m.ordinal, m.file_id, m.embedding <=> query_vector
+        FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+        WHERE m.user_id = person AND m.model = query_model
+            AND file_fits(f, kinds, folders, owner, since, until, drive)
+            AND (besides IS NULL OR f.file_id <> besides)
+            AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+        ORDER BY m.embedding <=> query_vector LIMIT wanted;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION nearest_passages IS
+    'The visible passages of this person nearest to a vector, from the index or, where few are asked about, from all.';
 
 CREATE FUNCTION search_passages(
-    query text, query_vector halfvec(768), query_model text, result_limit integer, candidates integer DEFAULT 60
+    query text, query_vector halfvec(768), query_model text, result_limit integer, candidates integer DEFAULT 60,
+    parts text DEFAULT NULL, run text DEFAULT NULL, kinds text[] DEFAULT NULL, folder text DEFAULT NULL,
+    owner text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, drive text DEFAULT NULL,
+    entity_kind text DEFAULT NULL, entity_name text DEFAULT NULL
 ) RETURNS TABLE (
     file_id text, job_id uuid, index bigint, ordinal integer, passage text, locator jsonb, score double precision,
     matched text[]
 )
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path = public, pg_temp SET hnsw.iterative_scan = 'relaxed_order' SET hnsw.ef_search = 100
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
     AS $$
-    WITH asked AS (
-        SELECT websearch_to_tsquery('simple', query) || websearch_to_tsquery('english', query) AS words,
-               phraseto_tsquery('simple', query) AS phrase,
-               numnode(phraseto_tsquery('simple', query)) > 1 AS sentence
-    ),
-    near AS MATERIALIZED (
-        SELECT m.job_id, m.index, m.ordinal, m.file_id, m.embedding <=> query_vector AS distance
-        FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
-        WHERE query_vector IS NOT NULL AND m.user_id = app_user_id() AND m.model = query_model
-        ORDER BY m.embedding <=> query_vector LIMIT candidates
-    ),
-    meaning AS (
-        SELECT job_id, index, ordinal, file_id, row_number() OVER (ORDER BY distance + 0, job_id, index, ordinal) AS place
-        FROM near WHERE distance < 0.98
+#variable_conflict use_column
+DECLARE
+    -- What a place in a list is worth: 1 / (constant + place). A small constant is a list that is believed.
+    by_meaning CONSTANT integer := 60;
+    by_words CONSTANT integer := 60;
+    by_phrase CONSTANT integer := 30;
+    by_name CONSTANT integer := 40;
+    by_parts CONSTANT integer := 120; -- below the last plain match of `candidates`
+    sentence_bonus CONSTANT double precision := 1; -- several words that stand as they were typed are what was looked for
+    farthest CONSTANT double precision := 0.98; -- cosine distance of what has nothing to do with the query
+    ranked CONSTANT integer := 1000; -- at most so many passages with all the words are compared with each other
+    person CONSTANT uuid := app_user_id();
+    -- The person is a word of each of their passages, so that the index alone finds what is theirs.
+    theirs CONSTANT tsquery := ('''person ' || person || '''')::tsquery;
+    asked CONSTANT tsquery := websearch_to_tsquery('simple', query) || websearch_to_tsquery('english', query);
+    phrase CONSTANT tsquery := phraseto_tsquery('simple', query);
+    resembling CONSTANT tsquery := parts::tsquery;
+    folders CONSTANT text[] := folders_below(folder);
+BEGIN
+    RETURN QUERY
+    WITH meaning AS (
+        SELECT n.job_id, n.index, n.ordinal, n.file_id,
+               row_number() OVER (ORDER BY n.distance, n.job_id, n.index, n.ordinal) AS place
+        FROM nearest_passages(query_vector, query_model, candidates, kinds, folders, owner, since, until, drive,
+            entity_kind, entity_name) n
+        WHERE n.distance < farthest
     ),
     worded AS MATERIALIZED (
-        SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank_cd(m.words, asked.words, 1) AS rank,
-               numnode(asked.phrase) > 0 AND m.words @@ asked.phrase AS exact
-        FROM asked, memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
-        WHERE m.user_id = app_user_id() AND m.words @@ asked.words
+        SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank_cd(m.words, asked, 1) AS rank,
+               numnode(phrase) > 0 AND m.words @@ phrase AS exact
+        FROM (
+            SELECT m.job_id, m.index, m.ordinal, m.file_id, m.words
+            -- Fenced by OFFSET, with a person filter that no B-tree can take: only the GIN index is left.
+            FROM (SELECT * FROM memories WHERE words @@ (theirs && asked) AND (user_id = person) IS TRUE OFFSET 0) m
+            JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+            WHERE numnode(asked) > 0 AND file_fits(f, kinds, folders, owner, since, until, drive)
+                AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                        AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+            LIMIT ranked
+        ) m
         ORDER BY exact DESC, rank DESC, m.job_id, m.index, m.ordinal LIMIT candidates
     ),
     words AS (
-        SELECT job_id, index, ordinal, file_id, exact,
-               row_number() OVER (ORDER BY exact DESC, rank DESC, job_id, index, ordinal) AS place
-        FROM worded
+        SELECT w.job_id, w.index, w.ordinal, w.file_id, w.exact,
+               row_number() OVER (ORDER BY w.exact DESC, w.rank DESC, w.job_id, w.index, w.ordinal) AS place
+        FROM worded w
+    ),
+    -- Runs of a script without spaces, words that begin or end so, words without their accents: where words find little.
+    parted AS MATERIALIZED (
+        SELECT m.job_id, m.index, m.ordinal, m.file_id, run IS NOT NULL AND strpos(m.passage, run) > 0 AS whole,
+               ts_rank(m.words, resembling, 1) AS rank
+        FROM (
+            SELECT m.job_id, m.index, m.ordinal, m.file_id, m.passage, m.words
+            FROM (SELECT * FROM memories WHERE words @@ (theirs && resembling) AND (user_id = person) IS TRUE OFFSET 0) m
+            JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+            WHERE numnode(resembling) > 0 AND (SELECT count(*) FROM worded) < result_limit
+                AND file_fits(f, kinds, folders, owner, since, until, drive)
+                AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                        AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+                AND NOT EXISTS (SELECT FROM worded w
+                    WHERE w.job_id = m.job_id AND w.index = m.index AND w.ordinal = m.ordinal)
+            LIMIT ranked
+        ) m
+        ORDER BY whole DESC, rank DESC, m.job_id, m.index, m.ordinal LIMIT candidates
+    ),
+    parts AS (
+        SELECT p.job_id, p.index, p.ordinal, p.file_id, p.whole,
+               row_number() OVER (ORDER BY p.whole DESC, p.rank DESC, p.job_id, p.index, p.ordinal) AS place
+        FROM parted p
     ),
     named AS (
         SELECT f.file_id, f.visible_job AS job_id,
-               row_number() OVER (ORDER BY ts_rank_cd(f.name_words, asked.words, 1) DESC, f.modified_time DESC, f.file_id)
+               row_number() OVER (ORDER BY ts_rank_cd(f.name_words, asked, 1) DESC, f.modified_time DESC, f.file_id)
                    AS place
-        FROM asked, gdrive_files f
-        WHERE f.user_id = app_user_id() AND f.name_words @@ asked.words AND f.state NOT IN ('deleted', 'folder')
+        FROM gdrive_files f
+        WHERE f.user_id = person AND f.name_words @@ asked AND f.state NOT IN ('deleted', 'folder')
+            AND file_fits(f, kinds, folders, owner, since, until, drive)
+            AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    AND e.job_id = f.visible_job))
         LIMIT candidates
     ),
     places AS (
-        SELECT job_id, index, ordinal, file_id, 1.0 / (60 + place) AS points, 'meaning' AS list FROM meaning
-        UNION ALL SELECT job_id, index, ordinal, file_id, 1.0 / (60 + place), 'words' FROM words
+        SELECT p.job_id, p.index, p.ordinal, p.file_id, 1.0 / (by_meaning + place) AS points, 'meaning' AS list
+        FROM meaning p
+        UNION ALL SELECT p.job_id, p.index, p.ordinal, p.file_id, 1.0 / (by_words + place), 'words' FROM words p
         UNION ALL
-        -- Several words that stand exactly as they were typed are what was looked for.
-        SELECT job_id, index, ordinal, file_id,
-            1.0 / (30 + place) + CASE WHEN asked.sentence THEN 1 ELSE 0 END, 'phrase'
-        FROM asked, words WHERE exact
+        SELECT p.job_id, p.index, p.ordinal, p.file_id,
+            1.0 / (by_phrase + place) + CASE WHEN numnode(phrase) > 1 THEN sentence_bonus ELSE 0 END, 'phrase'
+        FROM words p WHERE exact
+        UNION ALL
+        -- What stands whole in a script without spaces is a word like any other.
+        SELECT p.job_id, p.index, p.ordinal, p.file_id,
+            1.0 / (CASE WHEN whole THEN by_words ELSE by_parts END + place), CASE WHEN whole THEN 'words' ELSE 'parts' END
+        FROM parts p
         UNION ALL
         -- A name speaks for the file's first passage, or for the file alone while it has none.
-        SELECT n.job_id, first.index, first.ordinal, n.file_id, 1.0 / (40 + n.place), 'name'
+        SELECT n.job_id, first.index, first.ordinal, n.file_id, 1.0 / (by_name + n.place), 'name'
         FROM named n LEFT JOIN LATERAL (
             SELECT m.index, m.ordinal FROM memories m
-            WHERE m.job_id = n.job_id ORDER BY m.index, m.ordinal LIMIT 1
+            WHERE m.job_id = n.job_id AND m.user_id = person ORDER BY m.index, m.ordinal LIMIT 1
         ) first ON true
     ),
     fused AS (
-        SELECT file_id, job_id, index, ordinal, sum(points)::double precision AS score,
-               array_agg(DISTINCT list ORDER BY list) AS matched
-        FROM places GROUP BY file_id, job_id, index, ordinal
-        ORDER BY score DESC, file_id, index, ordinal LIMIT result_limit
+        SELECT p.file_id, p.job_id, p.index, p.ordinal, sum(p.points)::double precision AS score,
+               array_agg(DISTINCT p.list ORDER BY p.list) AS matched
+        FROM places p GROUP BY p.file_id, p.job_id, p.index, p.ordinal
+        ORDER BY score DESC, p.file_id, p.index, p.ordinal LIMIT result_limit
     )
     SELECT u.file_id, u.job_id, u.index, u.ordinal, m.passage, m.locator, u.score, u.matched
     FROM fused u LEFT JOIN memories m
-        ON m.job_id = u.job_id AND m.index = u.index AND m.ordinal = u.ordinal AND m.user_id = app_user_id()
-    ORDER BY u.score DESC, u.file_id, u.index, u.ordinal
+        ON m.job_id = u.job_id AND m.index = u.index AND m.ordinal = u.ordinal AND m.user_id = person
+    ORDER BY u.score DESC, u.file_id, u.index, u.ordinal;
+END
 $$;
+
+CREATE FUNCTION similar_passages(of_file text, of_index bigint, of_ordinal integer, result_limit integer)
+RETURNS TABLE (
+    file_id text, job_id uuid, index bigint, ordinal integer, passage text, locator jsonb, score double precision
+)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH near AS (
+        SELECT n.*
+        FROM gdrive_files f JOIN memories m ON m.job_id = f.visible_job AND m.user_id = f.user_id
+        CROSS JOIN LATERAL nearest_passages(m.embedding, m.model, 5 * result_limit, besides => of_file) n
+        WHERE f.user_id = app_user_id() AND f.file_id = of_file AND m.index = of_index AND m.ordinal = of_ordinal
+    ),
+    -- The best place of each file: ten times the same file is not ten things to read.
+    best AS (SELECT DISTINCT ON (n.file_id) n.* FROM near n ORDER BY n.file_id, n.distance, n.index, n.ordinal)
+    SELECT b.file_id, b.job_id, b.index, b.ordinal, m.passage, m.locator, 1 - b.distance
+    FROM best b JOIN memories m
+        ON m.job_id = b.job_id AND m.index = b.index AND m.ordinal = b.ordinal AND m.user_id = app_user_id()
+    ORDER BY b.distance, b.file_id LIMIT result_limit
+$$;
+COMMENT ON FUNCTION similar_passages(text, bigint, integer, integer) IS
+    'The places of other files of this person that are nearest to a passage of theirs, by its stored vector.';
 
 -- Who may see and do what ----------------------------------------------------------------------------------------------
 
@@ -500,7 +675,7 @@ DO $$
 DECLARE
     personal text;
     doors text[] := ARRAY['users', 'signin_codes', 'sessions'];
-    searched text[] := ARRAY['memories', 'gdrive_files', 'gdrive_censuses', 'gdrive_census_findings', 'gdrive_webhooks'];
+    searched text[] := ARRAY['memories', 'entities', 'gdrive_files', 'gdrive_censuses', 'gdrive_census_findings', 'gdrive_webhooks'];
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
         'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'relations', 'gdrive_webhooks',
@@ -550,7 +725,9 @@ ALTER FUNCTION ask_to_be_forgotten() OWNER TO drivestream_definer;
 ALTER FUNCTION stand_still() OWNER TO drivestream_definer;
 ALTER FUNCTION channel_totals() OWNER TO drivestream_definer;
 ALTER FUNCTION census_totals() OWNER TO drivestream_definer;
-ALTER FUNCTION search_passages(text, halfvec, text, integer, integer) OWNER TO drivestream_definer;
+ALTER FUNCTION nearest_passages OWNER TO drivestream_definer;
+ALTER FUNCTION search_passages OWNER TO drivestream_definer;
+ALTER FUNCTION similar_passages OWNER TO drivestream_definer;
 REVOKE ALL ON FUNCTION connect_person(text, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION redeem_signin(bytea, bytea, double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION person_of_session(bytea) FROM PUBLIC;
@@ -559,7 +736,9 @@ REVOKE ALL ON FUNCTION ask_to_be_forgotten() FROM PUBLIC;
 REVOKE ALL ON FUNCTION stand_still() FROM PUBLIC;
 REVOKE ALL ON FUNCTION channel_totals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION census_totals() FROM PUBLIC;
-REVOKE ALL ON FUNCTION search_passages(text, halfvec, text, integer, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION nearest_passages FROM PUBLIC;
+REVOKE ALL ON FUNCTION search_passages FROM PUBLIC;
+REVOKE ALL ON FUNCTION similar_passages FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION connect_person(text, text, text) TO drivestream_worker;
 GRANT EXECUTE ON FUNCTION redeem_signin(bytea, bytea, double precision) TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION person_of_session(bytea) TO drivestream_reader;
@@ -568,4 +747,5 @@ GRANT EXECUTE ON FUNCTION ask_to_be_forgotten() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION stand_still() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION channel_totals() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION census_totals() TO drivestream_reader;
-GRANT EXECUTE ON FUNCTION search_passages(text, halfvec, text, integer, integer) TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION search_passages TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION similar_passages TO drivestream_reader;

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "freshness": "how soon an edit is found during a first sync and after: [--files N] [--edits N]",
     "insert": "passages into Postgres against psycopg: [--passages N] [--repetitions N] [--indexed N]",
     "faults": "files from a server that refuses and cuts: [--files N]",
+    "search": "recall and time of a search: [--passages N] [--people N] [--queries N]",
     "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
 }
 

@@ -167,8 +167,12 @@ GROUP BY e.kind, e.name ORDER BY times DESC, e.kind, e.name LIMIT 100;
 
 -- name: search
 -- Passages and file names, best first.
-SELECT file_id, index, ordinal, passage, locator, score, matched
-FROM search_passages(CAST(:query AS text), CAST(:vector AS halfvec(768)), CAST(:model AS text), CAST(:most AS integer));
+SELECT file_id, job_id, index, ordinal, passage, locator, score, matched
+FROM search_passages(CAST(:query AS text), CAST(:vector AS halfvec(768)), CAST(:model AS text), CAST(:most AS integer),
+    parts => CAST(:parts AS text), run => CAST(:run AS text), kinds => CAST(:kinds AS text[]),
+    folder => CAST(:folder AS text), owner => CAST(:owner AS text), since => CAST(:since AS timestamptz),
+    until => CAST(:until AS timestamptz), drive => CAST(:drive AS text), entity_kind => CAST(:entity_kind AS text),
+    entity_name => CAST(:entity_name AS text));
 
 -- name: channels
 -- Which corpora Drive announces changes of, until when, and when a channel of theirs was last found silent.

@@ -152,13 +152,13 @@ RETURNING j.finished_chunks;
 -- name: stage_passages
 -- COPY into a table with row level security is refused, so passages are staged for this transaction only.
 CREATE TEMP TABLE staged_passages (
-    ordinal integer, passage text, locator jsonb, hash bytea, embedding halfvec(768)
+    ordinal integer, passage text, terms text, locator jsonb, hash bytea, embedding halfvec(768)
 ) ON COMMIT DROP;
 
 -- name: save_passages
 -- From the staging table; a passage whose words this person already has takes over the vector that was paid for.
-INSERT INTO memories (job_id, index, ordinal, user_id, file_id, passage, locator, hash, model, embedding)
-SELECT :job_id, :index, s.ordinal, app_user_id(), :file_id, s.passage, s.locator, s.hash, :model,
+INSERT INTO memories (job_id, index, ordinal, user_id, file_id, passage, terms, locator, hash, model, embedding)
+SELECT :job_id, :index, s.ordinal, app_user_id(), :file_id, s.passage, s.terms, s.locator, s.hash, :model,
     coalesce(s.embedding, (
         SELECT m.embedding FROM memories m
         WHERE m.user_id = app_user_id() AND m.hash = s.hash AND m.model = :model AND m.embedding IS NOT NULL LIMIT 1))
