@@ -34,6 +34,7 @@ ROUTES = (
     Route("GET", "/api/search", search.find),
     Route("GET", "/api/entities", entities.find),
     Route("GET", "/api/costs", costs.find),
+    Route("GET", "/api/search/similar", search.find_similar),
     Route("GET", "/api/settings", api.settings),
     Route("PUT", "/api/settings", control.change_settings),
     Route("GET", "/api/events", stream.events),

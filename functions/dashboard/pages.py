@@ -16,7 +16,8 @@ import jinja2
 
 from functions.dashboard import words
 from functions.dashboard.api import FILTERS, FilesAsked, read_file, read_files, read_status
-from functions.dashboard.search import LONGEST, most, search
+from functions.dashboard.filters import FAMILIES, NAMES
+from functions.dashboard.search import LONGEST, Found, most, search, similar
 from functions.dashboard.snippets import Snippet
 from functions.dashboard.visit import Visit, checked_id, origin_of
 from shared.adapters.postgres import Transaction
@@ -103,15 +104,20 @@ def _files(visit: Visit, tx: Transaction) -> dict[str, Any]:
 
 def _results(visit: Visit) -> dict[str, Any]:
     """The answer to the query in the address, if there is one. A query that cannot be is answered in its place."""
-    asked = visit.request.args.get("q", "").strip()
+    given = visit.request.args
+    asked = given.get("q", "").strip()
+    like = not asked and "file_id" in given
     found, trouble = None, None
-    if asked:
-        try:
+    try:
+        if asked:
             found = search(visit, asked, most(visit))
-        except BadRequest as refusal:
-            trouble = refusal.reason
+        elif like:
+            found = Found("", similar(visit, most(visit)))
+    except BadRequest as refusal:
+        trouble = refusal.reason
     lexical = visit.config.embedding_model.startswith("lexical")
-    return {"query": asked[:LONGEST], "found": found, "trouble": trouble, "lexical": lexical}
+    shown = {"query": asked[:LONGEST], "found": found, "trouble": trouble, "lexical": lexical, "like": like}
+    return {**shown, "narrowed": {name: given.get(name, "") for name in NAMES}}
 
 
 def _receipt(visit: Visit) -> dict[str, Any] | None:
@@ -161,8 +167,10 @@ def templates() -> jinja2.Environment:
         "asset": _address,
         "kind": _kind,
         "pieces": _pieces,
+        "asking": _asking,
         "STATES": words.STATES,
         "FILTERS": FILTERS,
+        "FAMILIES": FAMILIES,
     }
     return made
 
@@ -181,6 +189,11 @@ class _Asset:
 def _asset_file(name: str) -> _Asset:
     content = (HERE / "assets" / name).read_bytes()
     return _Asset(content, hashlib.sha256(content).hexdigest()[:12])
+
+
+def _asking(given: dict[str, Any]) -> str:
+    """A search as a query string, without what is left open."""
+    return urlencode({name: value for name, value in given.items() if value != ""})
 
 
 def _pieces(snippet: dict[str, Any]) -> list[tuple[str, bool]]:

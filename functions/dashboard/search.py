@@ -1,7 +1,8 @@
-"""Search in one person's passages and file names: by words, by the exact phrase, and by meaning."""
+"""Search in one person's passages and file names: by words, by the exact phrase, by parts of words and by meaning."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,31 +10,45 @@ import flask
 
 from functions.dashboard import words
 from functions.dashboard.api import whole_number
+from functions.dashboard.filters import Filters
 from functions.dashboard.health import SEARCHES
+from functions.dashboard.links import link_to
 from functions.dashboard.snippets import Snippet, snippet
-from functions.dashboard.visit import Visit, as_json
+from functions.dashboard.visit import Visit, as_json, checked_id
 from shared import log
+from shared.adapters.postgres import Transaction
 from shared.adapters.query_embedding import embed_query
 from shared.config import Settings
 from shared.domain.errors import BadRequest, Unavailable
+from shared.domain.terms import sought_terms
 
 LONGEST = 500
 MOST = 50
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Found:
-    """Results, best first. `meaning` is False where the meaning of the query could not be had."""
+    """Results, best first, and who and what is named in them, most often first. `meaning` is False where the meaning of
+    the query could not be had."""
 
     query: str
     results: list[dict[str, Any]] = field(default_factory=list)
+    entities: list[dict[str, Any]] = field(default_factory=list)
     meaning: bool = True
 
 
 def find(visit: Visit) -> flask.Response:
     """The answer of `/api/search`."""
     found = search(visit, visit.request.args.get("q", ""), most(visit))
-    return as_json({"query": found.query, "results": found.results, "meaning": found.meaning})
+    return as_json(
+        {"query": found.query, "results": found.results, "entities": found.entities, "meaning": found.meaning}
+    )
+
+
+def find_similar(visit: Visit) -> flask.Response:
+    """The answer of `/api/search/similar`."""
+    return as_json({"results": similar(visit, most(visit))})
 
 
 def most(visit: Visit) -> int:
@@ -42,21 +57,83 @@ def most(visit: Visit) -> int:
 
 
 def search(visit: Visit, asked: str, limit: int) -> Found:
-    """Passages and names for a query, of the person who asks. Raises `BadRequest` for an empty or overlong query."""
+    """Passages and names for a query, of the person who asks, as the address filters them. Raises `BadRequest` for a
+    query that is empty or overlong, and for a filter that cannot be."""
     visit.signed_in()  # a query of nobody's must not cost anything
     query = asked.replace("\0", "").strip()
     if not query:
         raise BadRequest("Type something to search for.", code="no_query")
     if len(query) > LONGEST:
         raise BadRequest(f"A query has at most {LONGEST} characters.", code="long_query")
+    filters = Filters.of(visit.request.args)
+    if filters.folder is not None:
+        _refuse_unknown_folder(visit, filters.folder)
     vector = _vector(visit.config, query)
     with visit.mine() as tx:
-        rows = tx.rows("search", query=query, vector=vector, model=visit.config.embedding_model, most=limit)
-        ids = list({row["file_id"] for row in rows})
-        files = {row["file_id"]: row for row in tx.rows("files_by_id", file_ids=ids)}
+        sought = sought_terms(query)
+        rows = tx.rows(
+            "search",
+            query=query,
+            vector=vector,
+            model=visit.config.embedding_model,
+            most=limit,
+            parts=sought.query,
+            run=sought.run,
+            **filters.as_parameters(),
+        )
+        files, entities = _files(tx, rows), _entities(tx, rows)
     SEARCHES.labels("yes" if vector else "no").inc()
     results = [_result(row, files[row["file_id"]], query) for row in rows if row["file_id"] in files]
-    return Found(query, results, meaning=vector is not None)
+    return Found(query, results, entities, meaning=vector is not None)
+
+
+def similar(visit: Visit, limit: int) -> list[dict[str, Any]]:
+    """The places of other files of this person that are nearest to the passage in the address (`file_id`, `index`,
+    `ordinal`), one of each file; no model is asked. Raises `BadRequest`, with 404 for a passage that is not theirs."""
+    visit.signed_in()
+    given = visit.request.args
+    passage = {
+        "file_id": checked_id(given.get("file_id", "")),
+        "index": _position(given.get("index")),
+        "ordinal": _position(given.get("ordinal")),
+    }
+    with visit.mine() as tx:
+        if tx.row("passage", **passage) is None:
+            raise BadRequest("There is no such passage.", status=404, code="not_found")
+        rows = tx.rows("similar", **passage, most=limit)
+        files = _files(tx, rows)
+    return [_result({**row, "matched": ["meaning"]}, files[row["file_id"]], "") for row in rows]
+
+
+def _refuse_unknown_folder(visit: Visit, folder: str) -> None:
+    with visit.mine() as tx:
+        known = tx.row("folder_known", folder=folder)
+    if known is None or not known["known"]:
+        raise BadRequest("There is no such folder among your files.", code="bad_folder")
+
+
+def _files(tx: Transaction, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    ids = list({row["file_id"] for row in rows})
+    return {row["file_id"]: row for row in tx.rows("files_by_id", file_ids=ids)}
+
+
+def _entities(tx: Transaction, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    places = [row for row in rows if row["passage"] is not None]
+    return tx.rows(
+        "entities_of_passages",
+        job_ids=[str(row["job_id"]) for row in places],
+        indexes=[row["index"] for row in places],
+        ordinals=[row["ordinal"] for row in places],
+    )
+
+
+def _position(text: str | None) -> int:
+    """A place in a list, the first one without a word. Raises `BadRequest`."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 11 and int(text) <= _LARGEST):
+        raise BadRequest("A passage is named by its file, an index and an ordinal.", code="bad_passage")
+    return int(text)
 
 
 def _vector(config: Settings, query: str) -> str | None:
@@ -78,10 +155,13 @@ def _result(row: dict[str, Any], file: dict[str, Any], query: str) -> dict[str, 
             "link": words.safe_link(file["web_view_link"]),
             "state": file["state"],
         },
+        "index": row["index"],
+        "ordinal": row["ordinal"],
         "passage": row["passage"],
         "snippet": {"text": part.text, "marks": part.marks},
         "locator": row["locator"],
         "place": words.place(row["locator"]),
+        "link": link_to(file, row["locator"]),
         "score": round(row["score"], 6),
         "matched": row["matched"],
     }

@@ -108,7 +108,7 @@ def _pairs(run: str) -> list[str]:
 
 
 def _fold(word: str) -> str:
-    """The word without accents and vowel signs, an Arabic one without its article. Signs of Indic scripts are letters."""
+    """The word without accents, vowel signs and the Arabic article. Signs of Indic scripts are letters."""
     if len(word) > LONGEST:
         return ""
     if word.isascii() or _INDIC.search(word):

@@ -37,33 +37,41 @@ const keyOf = (element) => (element.getAttribute("href") ?? element.form?.action
 
 const form = document.getElementById("search");
 const box = document.getElementById("q");
-let asked = 0;
+let latest = 0;
 
-async function find(query) {
-  const mine = ++asked, results = document.getElementById("results");
+function asking() {
+  // What the form asks for, without what it leaves open.
+  return new URLSearchParams([...new FormData(form)].map(([name, value]) => [name, value.trim()]).filter(([, value]) => value));
+}
+
+async function find(asking) {
+  const query = asking.get("q") ?? "";
+  const mine = ++latest, results = document.getElementById("results");
   results.setAttribute("aria-busy", "true");
   try {
-    const html = query ? await part("/part/results?" + new URLSearchParams({ q: query })) : "";
-    if (mine !== asked) return;
+    const html = query ? await part("/part/results?" + asking) : "";
+    if (mine !== latest) return;
     place("results", html);
     const many = results.querySelectorAll(".results > li").length;
     say(query ? (many ? `${many} results` : "Nothing found") : "");
   } catch {
-    if (mine === asked) say("The search does not answer right now. Please try again in a minute.");
+    if (mine === latest) say("The search does not answer right now. Please try again in a minute.");
   } finally {
-    if (mine === asked) results.removeAttribute("aria-busy");
+    if (mine === latest) results.removeAttribute("aria-busy");
   }
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  const query = box.value.trim();
-  history.pushState(null, "", query ? "/?" + new URLSearchParams({ q: query }) : "/");
-  find(query);
+  const asked = asking();
+  history.pushState(null, "", asked.has("q") ? "/?" + asked : "/");
+  find(asked);
 });
 addEventListener("popstate", () => {
-  box.value = new URLSearchParams(location.search).get("q") ?? "";
-  find(box.value.trim());
+  const address = new URLSearchParams(location.search);
+  if (address.has("file_id")) return location.reload(); // more like this: no form asked for it
+  for (const field of form.querySelectorAll("[name]")) field.value = address.get(field.name) ?? "";
+  find(address);
 });
 addEventListener("keydown", (event) => {
   if (event.key === "/" && !event.target.closest("input, textarea") && !event.ctrlKey && !event.metaKey) {

@@ -174,6 +174,30 @@ FROM search_passages(CAST(:query AS text), CAST(:vector AS halfvec(768)), CAST(:
     until => CAST(:until AS timestamptz), drive => CAST(:drive AS text), entity_kind => CAST(:entity_kind AS text),
     entity_name => CAST(:entity_name AS text));
 
+-- name: folder_known
+-- Is this a folder of the person, or one that something of theirs lies in?
+SELECT EXISTS (SELECT FROM gdrive_files f WHERE f.user_id = app_user_id() AND f.file_id = :folder AND f.state = 'folder')
+    OR EXISTS (SELECT FROM gdrive_files f WHERE f.user_id = app_user_id() AND f.parents @> ARRAY[CAST(:folder AS text)])
+    AS known;
+
+-- name: entities_of_passages
+-- Who and what is named in these passages, one for every kind and name however it is written, most often first.
+SELECT e.kind, min(e.name) AS name, count(*) AS count
+FROM unnest(CAST(:job_ids AS uuid[]), CAST(:indexes AS bigint[]), CAST(:ordinals AS integer[])) AS p(job_id, index, ordinal)
+JOIN entities e ON e.job_id = p.job_id AND e.index = p.index AND e.ordinal = p.ordinal
+WHERE e.user_id = app_user_id()
+GROUP BY e.kind, lower(e.name) ORDER BY count DESC, e.kind, name LIMIT 20;
+
+-- name: passage
+-- Is there such a passage, and may it be seen?
+SELECT m.ordinal FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+WHERE m.user_id = app_user_id() AND m.file_id = :file_id AND m.index = :index AND m.ordinal = :ordinal;
+
+-- name: similar
+-- Places of other files that are nearest to a passage.
+SELECT file_id, job_id, index, ordinal, passage, locator, score
+FROM similar_passages(CAST(:file_id AS text), CAST(:index AS bigint), CAST(:ordinal AS integer), CAST(:most AS integer));
+
 -- name: channels
 -- Which corpora Drive announces changes of, until when, and when a channel of theirs was last found silent.
 SELECT w.corpus, w.state, w.expires_at, (SELECT max(s.silent_at) FROM gdrive_webhooks s
