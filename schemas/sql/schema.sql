@@ -176,8 +176,9 @@ CREATE TABLE memories (
     embedding halfvec(768),
     words tsvector GENERATED ALWAYS AS (
         to_tsvector('simple', passage) || to_tsvector('english', passage)
-        -- Without positions: parts of words rank below words. The person is one of them, so that the index knows whose it is.
-        || array_to_tsvector(string_to_array(terms, ' ') || ('person ' || user_id::text))
+        -- Each term with the person before it, and the person alone: the index knows whose passage it is.
+        || array_to_tsvector(string_to_array(
+            left(user_id::text, 8) || '|' || replace(' ' || terms, ' ', ' ' || left(user_id::text, 8) || '|'), ' '))
     ) STORED,
     terms text NOT NULL DEFAULT '', -- what the passage is found by besides its words: shared/domain/terms.py
     PRIMARY KEY (job_id, index, ordinal),
@@ -459,7 +460,7 @@ CREATE FUNCTION nearest_passages(
     entity_kind text DEFAULT NULL, entity_name text DEFAULT NULL, besides text DEFAULT NULL
 ) RETURNS TABLE (job_id uuid, index bigint, ordinal integer, file_id text, distance double precision)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan
+    SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan
     SET hnsw.iterative_scan = 'relaxed_order' SET hnsw.ef_search = 100
     SET hnsw.max_scan_tuples = 40000 SET hnsw.scan_mem_multiplier = 4
     SET enable_seqscan = off SET enable_sort = off -- the order must come from the index, not from reading everything
@@ -528,7 +529,7 @@ CREATE FUNCTION search_passages(
     matched text[]
 )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
+    SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -542,12 +543,14 @@ DECLARE
     farthest CONSTANT double precision := 0.98; -- cosine distance of what has nothing to do with the query
     ranked CONSTANT integer := 1000; -- at most so many passages with all the words are compared with each other
     person CONSTANT uuid := app_user_id();
-    -- The person is a word of each of their passages, so that the index alone finds what is theirs.
-    theirs CONSTANT tsquery := ('''person ' || person || '''')::tsquery;
+    -- The person is a word of each of their passages, so that the index alone finds what is theirs; so is every term
+    -- with the person before it, so that a beginning is looked for among the terms of this person only.
+    mark CONSTANT text := left(person::text, 8) || '|';
+    theirs CONSTANT tsquery := ('''' || mark || '''')::tsquery;
     asked CONSTANT tsquery := websearch_to_tsquery('simple', query) || websearch_to_tsquery('english', query);
     phrase CONSTANT tsquery := phraseto_tsquery('simple', query);
-    resembling CONSTANT tsquery := parts::tsquery;
-    folders CONSTANT text[] := folders_below(folder);
+    resembling CONSTANT tsquery := replace(parts, '@', mark)::tsquery;
+    folders CONSTANT text[] := CASE WHEN folder IS NOT NULL THEN folders_below(folder) END;
 BEGIN
     RETURN QUERY
     WITH meaning AS (

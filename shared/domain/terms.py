@@ -2,7 +2,7 @@
 
 Postgres' parser knows words with spaces around them. The terms that are made here stand beside them in the same index,
 and a query is looked for by the same terms: pairs of characters where a script has no spaces, words without accents,
-vowel signs or the Arabic article, and longer words spelled backwards, so that what begins like "torb" ends in "Brot".
+vowel signs or the Arabic article, and longer words spelled both ways, so that "torb" begins what ends in "Brot".
 Nothing is made of plain English, whose words need none of it and which most texts are.
 """
 
@@ -45,8 +45,9 @@ _SAME = str.maketrans(
 
 
 class Sought(NamedTuple):
-    """The terms of a query: `query` as Postgres reads a tsquery, None where there are none; `run` is its longest run of
-    a script without spaces, for a text in which it stands whole."""
+    """The terms of a query: `query` as Postgres reads a tsquery, with an @ before what is a term and not a plain word;
+    None where there are none. `run` is its longest run of a script without spaces, for a text in which it stands
+    whole."""
 
     query: str | None
     run: str | None
@@ -57,7 +58,7 @@ def extra_terms(text: str) -> str:
     english = _is_english(text)
     if not _FOREIGN.search(text):
         words = [] if english else _LONG_WORD.findall(text.lower())
-        return " ".join(dict.fromkeys(word[::-1] for word in words))
+        return " ".join(dict.fromkeys(term for word in words for term in (word, word[::-1])))
     return " ".join(dict.fromkeys(_terms(_plain(text), compounds=not english)))
 
 
@@ -97,9 +98,10 @@ def _terms(text: str, *, compounds: bool) -> Iterator[str]:
         if len(found) > LONGEST:
             continue
         word = found if found.isascii() else _fold(found)
-        if word != found or _INDIC.search(word):
+        compound = compounds and len(word) >= LEAST_COMPOUND and word.isalpha()
+        if compound or word != found or _INDIC.search(word):
             yield word
-        if compounds and len(word) >= LEAST_COMPOUND and word.isalpha():
+        if compound:
             yield word[::-1]
 
 
@@ -118,10 +120,10 @@ def _fold(word: str) -> str:
 
 
 def _of_run(run: str) -> list[str]:
-    return [f"'{pair}'" for pair in _pairs(run)] or [f"'{run}':*"]
+    return [f"'@{pair}'" for pair in _pairs(run)] or [f"'@{run}':*"]
 
 
 def _of_word(word: str) -> str:
     if len(word) < LEAST_PART:
-        return f"'{word}'"
-    return f"('{word}':* | '{word[::-1]}':*)"
+        return f"('{word}' | '@{word}')"
+    return f"('{word}' | '@{word}':* | '@{word[::-1]}':*)"

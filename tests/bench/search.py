@@ -106,7 +106,7 @@ class Drawn:
         middle, own = self._middle(chance.choice(mine))
         apart = [a + 0.5 * b for a, b in zip(middle, self._noise(chance), strict=True)]
         text, vector = self._passage(chance, apart, own)
-        words = chance.sample(sorted(set(text.split())), chance.randint(2, 4))
+        words = chance.sample(text.split(), chance.randint(1, 3))
         return self.people[number % len(self.people)], " ".join(words), vector
 
     def _file(self, number: int, count: int) -> DrawnFile:
@@ -276,7 +276,8 @@ def _used(server: PostgresServer, drawn: Drawn) -> dict[str, int]:
     try:
         admin.execute_simple(f"BEGIN; SET LOCAL ROLE drivestream_reader; SET LOCAL app.user_id = '{person}'")
         admin.execute_simple(
-            f"SELECT * FROM search_passages('{query}', '{_literal(numbers)}', '{MODEL}', 10, parts => $${sought.query}$$)"
+            f"SELECT * FROM search_passages('{query}', '{_literal(numbers)}', '{MODEL}', 10, "
+            f"parts => $${sought.query}$$)"
         )
         counted = admin.execute_simple(f"SELECT {counters}").rows
         admin.execute_simple("COMMIT")

@@ -33,6 +33,7 @@ from schemas.messages.tick_pb2 import Tick
 from shared.adapters import pubsub
 from shared.adapters.postgres import connect_to_url
 from shared.config import Settings, settings
+from shared.domain.terms import extra_terms
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "dashboard-test"
@@ -144,9 +145,10 @@ class World:
             text, locator = passage if isinstance(passage, tuple) else (passage, {"line_first": ordinal + 1})
             vector = "[" + ",".join(map(str, embed(text, 768))) + "]"
             self.sql(
-                "INSERT INTO memories (job_id, index, ordinal, user_id, file_id, passage, locator, hash, model, "
-                "embedding) VALUES (%s, 0, %s, %s, %s, %s, CAST(%s AS jsonb), %s, %s, CAST(%s AS halfvec))",
-                job_id, ordinal, person.user_id, file_id, text, json.dumps(locator), _hash(text), MODEL, vector,
+                "INSERT INTO memories (job_id, index, ordinal, user_id, file_id, passage, terms, locator, hash, model, "
+                "embedding) VALUES (%s, 0, %s, %s, %s, %s, %s, CAST(%s AS jsonb), %s, %s, CAST(%s AS halfvec))",
+                job_id, ordinal, person.user_id, file_id, text, extra_terms(text), json.dumps(locator), _hash(text),
+                MODEL, vector,
             )  # fmt: skip
 
     def names(self, file_id: str, *entities: tuple[str, str], passage: int = 0) -> None:
