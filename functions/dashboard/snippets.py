@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from functions.dashboard.words import shown
+from shared.domain.terms import LEAST_PART
 
 LENGTH = 320
 _WORD = re.compile(r"\w+")
@@ -57,9 +58,19 @@ def _spans(text: str, query: str) -> list[tuple[int, int, str]]:
         if whole := [(found.start(), found.end(), "phrase") for found in phrase.finditer(text)]:
             return whole
     wanted = {_stem(word) for word in words if word.casefold() not in _COMMON} or {_stem(word) for word in words}
-    return [
+    whole = [
         (found.start(), found.end(), stem) for found in _WORD.finditer(text) if (stem := _stem(found.group())) in wanted
     ]
+    return whole or _parts(text, words)
+
+
+def _parts(text: str, words: list[str]) -> list[tuple[int, int, str]]:
+    """Where the words stand inside of others: in a script without spaces, or in a compound."""
+    sought = [re.escape(word) for word in words if len(word) >= LEAST_PART or not word.isascii()]
+    if not sought:
+        return []
+    inside = re.compile("|".join(sorted(sought, key=len, reverse=True)), re.IGNORECASE)
+    return [(found.start(), found.end(), found.group().casefold()) for found in inside.finditer(text)]
 
 
 def _stem(word: str) -> str:

@@ -87,6 +87,11 @@ def test_times_are_near_or_exact() -> None:
     ("keeper of the lighthouse", "the lighthouse keeper", ["keeper", "lighthouse"]),
     ("to be or not to be", "to be", ["to be", "to be"]),
     ("Straße und Café", "café straße", ["Straße", "Café"]),
+    ("東京の灯台は静か", "灯台", ["灯台"]),
+    ("Zwei Roggenmischbrote", "Brot", ["brot"]),
+    ("Brot und Roggenmischbrot", "Brot", ["Brot"]),
+    ("the cat in concatenation", "cat", ["cat"]),
+    ("concatenation", "cat", []),
     ("a.*b (x)", ".*", []),
     ("", "x", []),
 ])  # fmt: skip
