@@ -70,21 +70,18 @@ def search(visit: Visit, asked: str, limit: int) -> Found:
         _refuse_unknown_folder(visit, filters.folder)
     vector = _vector(visit.config, query)
     with visit.mine() as tx:
-        sought = sought_terms(query)
-        rows = tx.rows(
-            "search",
-            query=query,
-            vector=vector,
-            model=visit.config.embedding_model,
-            most=limit,
-            parts=sought.query,
-            run=sought.run,
-            **filters.as_parameters(),
-        )
+        rows = tx.rows("search", **question(query, vector, visit.config.embedding_model, limit, filters))
         files, entities = _files(tx, rows), _entities(tx, rows)
     SEARCHES.labels("yes" if vector else "no").inc()
     results = [_result(row, files[row["file_id"]], query) for row in rows if row["file_id"] in files]
     return Found(query, results, entities, meaning=vector is not None)
+
+
+def question(query: str, vector: str | None, model: str, most: int, filters: Filters) -> dict[str, Any]:
+    """The parameters of the named query `search`; without a vector only words are looked for."""
+    sought = sought_terms(query)
+    asked = {"query": query, "vector": vector, "model": model, "most": most, "parts": sought.query, "run": sought.run}
+    return asked | filters.as_parameters()
 
 
 def similar(visit: Visit, limit: int) -> list[dict[str, Any]]:

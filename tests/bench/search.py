@@ -30,6 +30,8 @@ from uuid import UUID
 
 from pg8000.core import CoreConnection
 
+from functions.dashboard.filters import Filters
+from functions.dashboard.search import question
 from infra.local.postgres import PostgresServer
 from infra.migrate import upgrade
 from shared.adapters import pgcopy
@@ -215,7 +217,7 @@ def asked(server: PostgresServer, drawn: Drawn, count: int) -> dict[str, object]
             between = time.perf_counter()
             with reader.transaction(person) as tx:
                 began_whole = time.perf_counter()
-                got = tx.rows("search", **question(query, vector))
+                got = tx.rows("search", **question(query, vector, MODEL, 10, Filters()))
                 ended = time.perf_counter()
             if number < 5:  # connections, caches and plans warm up
                 continue
@@ -239,16 +241,6 @@ def asked(server: PostgresServer, drawn: Drawn, count: int) -> dict[str, object]
         "index_scans_of_one_search": used,
         "complete": recall >= _SOUGHT_RECALL and ratio <= _SOUGHT_RATIO and all(used.values()),
     }
-
-
-def question(query: str, vector: str) -> dict[str, Any]:
-    """The parameters of a search without filters, as the dashboard gives them."""
-    sought = sought_terms(query)
-    nothing = ("kinds", "folder", "owner", "since", "until", "drive", "entity_kind", "entity_name")
-    return {
-        "query": query, "vector": vector, "model": MODEL, "most": 10, "parts": sought.query, "run": sought.run,
-        **dict.fromkeys(nothing),
-    }  # fmt: skip
 
 
 def _bare(person: UUID, vector: str, by: str = "embedding <=> '{}'", most: int = 10) -> str:

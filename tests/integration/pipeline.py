@@ -35,6 +35,8 @@ from google.cloud import pubsub_v1
 from google.protobuf.message import Message
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from functions.dashboard.filters import Filters
+from functions.dashboard.search import question
 from infra.local.ai.documentai import DocumentAiServer
 from infra.local.ai.vertex import VertexServer
 from infra.local.firestore.server import FirestoreServer
@@ -494,7 +496,8 @@ class Pipeline:
     def search(self, person: Person, query: str) -> list[dict[str, Any]]:
         """What the dashboard would show."""
         with self.speaking_as("reader").transaction(person.user_id) as tx:
-            found = tx.rows("search", query=query, vector=None, model=self.settings.embedding_model, most=20)
+            asked = question(query, None, self.settings.embedding_model, 20, Filters())
+            found = tx.rows("search", **asked)
             names = {
                 row["file_id"]: row["name"] for row in tx.rows("files_by_id", file_ids=[r["file_id"] for r in found])
             }

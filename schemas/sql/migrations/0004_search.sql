@@ -1,6 +1,7 @@
 -- Search: filters, more like this, parts of words in other languages, and the person as a word of the index.
 
 ALTER TABLE memories ADD COLUMN terms text NOT NULL DEFAULT '';
+ALTER TABLE memories ALTER COLUMN words SET STORAGE MAIN;
 ALTER TABLE memories ALTER COLUMN words SET EXPRESSION AS (
     to_tsvector('simple', passage) || to_tsvector('english', passage)
     || array_to_tsvector(string_to_array(
@@ -125,7 +126,7 @@ DECLARE
     by_parts CONSTANT integer := 120; -- below the last plain match of `candidates`
     sentence_bonus CONSTANT double precision := 1; -- several words that stand as they were typed are what was looked for
     farthest CONSTANT double precision := 0.98; -- cosine distance of what has nothing to do with the query
-    ranked CONSTANT integer := 1000; -- at most so many passages with all the words are compared with each other
+    ranked CONSTANT integer := 500; -- at most so many passages with all the words are compared with each other
     person CONSTANT uuid := app_user_id();
     -- The person is a word of each of their passages, so that the index alone finds what is theirs; so is every term
     -- with the person before it, so that a beginning is looked for among the terms of this person only.
@@ -144,21 +145,29 @@ BEGIN
             entity_kind, entity_name) n
         WHERE n.distance < farthest
     ),
-    worded AS MATERIALIZED (
+    matching AS MATERIALIZED (
         SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank_cd(m.words, asked, 1) AS rank,
                numnode(phrase) > 0 AND m.words @@ phrase AS exact
-        FROM (
-            SELECT m.job_id, m.index, m.ordinal, m.file_id, m.words
-            -- Fenced by OFFSET, with a person filter that no B-tree can take: only the GIN index is left.
-            FROM (SELECT * FROM memories WHERE words @@ (theirs && asked) AND (user_id = person) IS TRUE OFFSET 0) m
-            JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
-            WHERE numnode(asked) > 0 AND file_fits(f, kinds, folders, owner, since, until, drive)
-                AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
-                        AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
-            LIMIT ranked
+        -- Fenced by OFFSET, with a person filter that no B-tree can take: only the GIN index is left.
+        FROM (SELECT * FROM memories WHERE words @@ (theirs && asked) AND (user_id = person) IS TRUE OFFSET 0) m
+        JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+        WHERE numnode(asked) > 0 AND file_fits(f, kinds, folders, owner, since, until, drive)
+            AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+        LIMIT ranked
+    ),
+    worded AS MATERIALIZED (
+        SELECT * FROM (
+            SELECT * FROM matching
+            UNION
+            -- Words that are nearly everywhere: what is near in meaning is ranked by them in any case.
+            SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank_cd(m.words, asked, 1),
+                numnode(phrase) > 0 AND m.words @@ phrase
+            FROM meaning n JOIN memories m ON m.job_id = n.job_id AND m.index = n.index AND m.ordinal = n.ordinal
+            WHERE m.user_id = person AND m.words @@ asked AND (SELECT count(*) FROM matching) = ranked
         ) m
-        ORDER BY exact DESC, rank DESC, m.job_id, m.index, m.ordinal LIMIT candidates
+        ORDER BY exact DESC, rank DESC, job_id, index, ordinal LIMIT candidates
     ),
     words AS (
         SELECT w.job_id, w.index, w.ordinal, w.file_id, w.exact,
