@@ -541,7 +541,9 @@ DECLARE
     by_parts CONSTANT integer := 120; -- below the last plain match of `candidates`
     sentence_bonus CONSTANT double precision := 1; -- several words that stand as they were typed are what was looked for
     farthest CONSTANT double precision := 0.98; -- cosine distance of what has nothing to do with the query
-    ranked CONSTANT integer := 500; -- at most so many passages with all the words are compared with each other
+    ranked CONSTANT integer := 200; -- at most so many passages with all the words are compared with each other
+    -- Each further neighbour is as long a walk through those of everybody, and the last ones decide nothing.
+    neighbours CONSTANT integer := greatest(result_limit, candidates / 2);
     person CONSTANT uuid := app_user_id();
     -- The person is a word of each of their passages, so that the index alone finds what is theirs; so is every term
     -- with the person before it, so that a beginning is looked for among the terms of this person only.
@@ -556,7 +558,7 @@ BEGIN
     WITH meaning AS (
         SELECT n.job_id, n.index, n.ordinal, n.file_id,
                row_number() OVER (ORDER BY n.distance, n.job_id, n.index, n.ordinal) AS place
-        FROM nearest_passages(query_vector, query_model, candidates, kinds, folders, owner, since, until, drive,
+        FROM nearest_passages(query_vector, query_model, neighbours, kinds, folders, owner, since, until, drive,
             entity_kind, entity_name) n
         WHERE n.distance < farthest
     ),

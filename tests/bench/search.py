@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 import shutil
 import sys
@@ -43,6 +44,7 @@ DIMENSIONS = 768
 MODEL = "bench"
 TOPICS = 300
 PER_FILE = 30
+NEIGHBOURS = 30  # how many a search takes into account
 WORDS_EACH = 80
 _SOUGHT_RECALL, _SOUGHT_RATIO = 0.97, 5.0
 _INDEXES = ("memories_by_meaning", "memories_by_words")
@@ -206,7 +208,10 @@ def asked(server: PostgresServer, drawn: Drawn, count: int) -> dict[str, object]
     reader = Database(
         Settings(google_cloud_project="bench", database_url=server.url_for("drivestream_app")), "drivestream_reader"
     )
-    whole, bare, found, rows = [], [], 0, 0
+    whole: list[float] = []
+    bare: list[float] = []
+    neighbours: list[float] = []
+    found, rows = 0, 0
     used = dict.fromkeys(_INDEXES, 0)
     try:
         for number in range(count + 5):
@@ -215,6 +220,8 @@ def asked(server: PostgresServer, drawn: Drawn, count: int) -> dict[str, object]
             began = time.perf_counter()
             admin.execute_simple(_bare(person, vector))
             between = time.perf_counter()
+            admin.execute_simple(_bare(person, vector, most=NEIGHBOURS))
+            third = time.perf_counter()
             with reader.transaction(person) as tx:
                 began_whole = time.perf_counter()
                 got = tx.rows("search", **question(query, vector, MODEL, 10, Filters()))
@@ -222,6 +229,7 @@ def asked(server: PostgresServer, drawn: Drawn, count: int) -> dict[str, object]
             if number < 5:  # connections, caches and plans warm up
                 continue
             bare.append(between - began)
+            neighbours.append(third - between)
             whole.append(ended - began_whole)
             rows += len(got)
             found += _found(admin, person, vector)
@@ -231,12 +239,14 @@ def asked(server: PostgresServer, drawn: Drawn, count: int) -> dict[str, object]
     finally:
         reader.close()
         admin.close()
-    recall, ratio = found / (10 * count), at(whole, 0.95) / at(bare, 0.95)
+    recall, ratio = found / (10 * count), at(whole, 0.95) / at(neighbours, 0.95)
     return {
         "recall_at_10": round(recall, 4),
         "search_ms": {"p50": _ms(whole, 0.5), "p95": _ms(whole, 0.95)},
-        "bare_index_query_ms": {"p50": _ms(bare, 0.5), "p95": _ms(bare, 0.95)},
+        "bare_index_query_ms": {"p50": _ms(neighbours, 0.5), "p95": _ms(neighbours, 0.95)},
         "p95_ratio": round(ratio, 2),
+        "bare_index_query_of_ten_ms": {"p50": _ms(bare, 0.5), "p95": _ms(bare, 0.95)},
+        "load": round(os.getloadavg()[0], 1),
         "rows_each": round(rows / count, 1),
         "index_scans_of_one_search": used,
         "complete": recall >= _SOUGHT_RECALL and ratio <= _SOUGHT_RATIO and all(used.values()),
@@ -253,7 +263,7 @@ def _found(admin: CoreConnection, person: UUID, vector: str) -> int:
     exact = admin.execute_simple("SET enable_sort = on;" + _bare(person, vector, "(embedding <=> '{}') + 0")).rows
     admin.execute_simple("SET enable_sort = off")
     index = admin.execute_simple(
-        f"SET app.user_id = '{person}'; SELECT job_id, ordinal FROM nearest_passages('{vector}', '{MODEL}', 60) "
+        f"SET app.user_id = '{person}'; SELECT job_id, ordinal FROM nearest_passages('{vector}', '{MODEL}', {NEIGHBOURS}) "
         "ORDER BY distance LIMIT 10"
     ).rows
     return len({tuple(row) for row in exact} & {tuple(row) for row in index})
