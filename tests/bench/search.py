@@ -263,8 +263,8 @@ def _found(admin: CoreConnection, person: UUID, vector: str) -> int:
     exact = admin.execute_simple("SET enable_sort = on;" + _bare(person, vector, "(embedding <=> '{}') + 0")).rows
     admin.execute_simple("SET enable_sort = off")
     index = admin.execute_simple(
-        f"SET app.user_id = '{person}'; SELECT job_id, ordinal FROM nearest_passages('{vector}', '{MODEL}', {NEIGHBOURS}) "
-        "ORDER BY distance LIMIT 10"
+        f"SET app.user_id = '{person}'; SELECT job_id, ordinal "
+        f"FROM nearest_passages('{vector}', '{MODEL}', {NEIGHBOURS}) ORDER BY distance LIMIT 10"
     ).rows
     return len({tuple(row) for row in exact} & {tuple(row) for row in index})
 
