@@ -403,6 +403,20 @@ def test_another_persons_ids_and_vectors_find_nothing_of_theirs(
     assert [speaking(admin, "reader", reader, alike) for reader in (some, little, None)] == [[], [], []]
 
 
+def test_the_index_over_everybodys_vectors_gives_ones_own_only(
+    crowded: tuple[TestDatabase, UUID, UUID, UUID], admin: CoreConnection
+) -> None:
+    """The nearest of all are somebody else's, to the hair, and the walk through them must not bring one along."""
+    _, much, some, _ = crowded
+    theirs = f"SELECT embedding FROM memories WHERE user_id = '{some}' AND ordinal < 30"
+
+    for [vector] in admin.execute_simple(theirs).rows:
+        found = speaking(
+            admin, "definer", much, f"SELECT DISTINCT file_id FROM nearest_passages('{vector}', '{MODEL}', 10)"
+        )
+        assert found == [[f"file-{much}"]]
+
+
 def test_what_lies_among_many_of_others_is_found_whole(
     crowded: tuple[TestDatabase, UUID, UUID, UUID], admin: CoreConnection
 ) -> None:
