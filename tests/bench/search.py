@@ -204,7 +204,7 @@ def _passages(drawn: Drawn, files: list[DrawnFile], began: float) -> Iterator[Se
 def asked(server: PostgresServer, drawn: Drawn, count: int) -> dict[str, object]:
     """The figures."""
     admin = _administrator(server)
-    admin.execute_simple("SET hnsw.iterative_scan = 'relaxed_order'; SET hnsw.ef_search = 100; SET enable_sort = off")
+    admin.execute_simple("SET hnsw.iterative_scan = 'relaxed_order'; SET hnsw.ef_search = 200; SET enable_sort = off")
     reader = Database(
         Settings(google_cloud_project="bench", database_url=server.url_for("drivestream_app")), "drivestream_reader"
     )

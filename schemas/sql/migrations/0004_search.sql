@@ -46,7 +46,7 @@ CREATE FUNCTION nearest_passages(
 ) RETURNS TABLE (job_id uuid, index bigint, ordinal integer, file_id text, distance double precision)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan
-    SET hnsw.iterative_scan = 'relaxed_order' SET hnsw.ef_search = 100
+    SET hnsw.iterative_scan = 'relaxed_order' SET hnsw.ef_search = 200
     SET hnsw.max_scan_tuples = 40000 SET hnsw.scan_mem_multiplier = 4
     SET enable_seqscan = off SET enable_sort = off -- the order must come from the index, not from reading everything
     AS $$
@@ -126,7 +126,8 @@ DECLARE
     by_parts CONSTANT integer := 120; -- below the last plain match of `candidates`
     sentence_bonus CONSTANT double precision := 1; -- several words that stand as they were typed are what was looked for
     farthest CONSTANT double precision := 0.98; -- cosine distance of what has nothing to do with the query
-    ranked CONSTANT integer := 200; -- at most so many passages with all the words are compared with each other
+    -- At most so many passages with all the words are compared with each other: each of them is read.
+    ranked CONSTANT integer := CASE WHEN query_vector IS NULL THEN 300 ELSE 100 END;
     -- Each further neighbour is as long a walk through those of everybody, and the last ones decide nothing.
     neighbours CONSTANT integer := greatest(result_limit, candidates / 2);
     person CONSTANT uuid := app_user_id();
