@@ -81,6 +81,12 @@ def database(postgres: PostgresServer) -> Iterator[TestDatabase]:
     yield from _database(postgres, "drivestream")
 
 
+@pytest.fixture(scope="module")
+def shared_database(postgres: PostgresServer) -> Iterator[TestDatabase]:
+    """As `database`, for all tests of a file."""
+    yield from _database(postgres, "drivestream")
+
+
 def _database(server: PostgresServer, template: str) -> Iterator[TestDatabase]:
     made = TestDatabase(server, f"test_{next(_numbers)}")
     maintenance = connect_to_url(server.url_for("postgres", "postgres"))

@@ -1,6 +1,5 @@
-"""The sample Drive and our own texts, read, cut, embedded and stored as the functions do it, and searched by its own SQL.
-
-The embedding is the local one: lexical, the same on every machine.
+"""The sample Drive and our own texts: read, cut, embedded and stored as the functions do it, and searched by the SQL of
+the dashboard. The embedding is the local one: lexical, the same on every machine.
 """
 
 from __future__ import annotations
@@ -142,7 +141,7 @@ def _job(document: Document) -> UUID:
 
 
 def _files(admin_url: str, held: list[Document]) -> UUID:
-    """The rows that the lister and the streamer would have written. A file's id is its path, so that results tell it."""
+    """The rows that lister and streamer would have written. A file's id is its path, so that results tell it."""
     connection = connect_to_url(admin_url)
     try:
         cursor = connection.cursor()
@@ -163,7 +162,8 @@ def _files(admin_url: str, held: list[Document]) -> UUID:
                 )
             for index, passages in enumerate(document.chunks):
                 cursor.execute(
-                    "INSERT INTO gdrive_chunks (job_id, index, user_id, kind, passages) VALUES (%s, %s, %s, 'text', %s)",
+                    "INSERT INTO gdrive_chunks (job_id, index, user_id, kind, passages) "
+                    "VALUES (%s, %s, %s, 'text', %s)",
                     (job, index, person, len(passages)),
                 )
         connection.commit()

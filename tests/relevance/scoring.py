@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from math import log2
 from statistics import mean
 
@@ -44,7 +45,6 @@ def figures(search: Callable[[str], Sequence[Result]], asked: Sequence[Question]
     """The mean nDCG@10 for each kind of question, and for `all`."""
     scores = defaultdict[str, list[float]](list)
     for question in asked:
-        score = ndcg(question, search(question.asks))
-        scores[question.kind].append(score)
-        scores["all"].append(score)
-    return {kind: round(mean(reached), 4) for kind, reached in scores.items()}
+        scores[question.kind].append(ndcg(question, search(question.asks)))
+    means = {kind: round(mean(reached), 4) for kind, reached in scores.items()}
+    return {**means, "all": round(mean(chain.from_iterable(scores.values())), 4)}
