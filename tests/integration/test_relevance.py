@@ -16,9 +16,18 @@ pytestmark = pytest.mark.xdist_group("relevance")  # the library is filled once
 ASKED = questions()
 
 
+Passages = dict[str, list[str | None]]
+
+
 @pytest.fixture(scope="module")
 def held() -> list[Document]:
     return documents()
+
+
+@pytest.fixture(scope="module")
+def passages(held: list[Document]) -> Passages:
+    """What a result of each file may say. A file without passages is found by its name."""
+    return {document.path: [passage.text for passage in document.passages] or [None] for document in held}
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +49,8 @@ def test_there_are_enough_questions_of_every_kind_and_each_is_asked_once() -> No
     assert len({question.asks.casefold() for question in ASKED}) == len(ASKED)
 
 
-def test_every_label_points_to_something_that_is_there(held: list[Document]) -> None:
+def test_every_label_points_to_something_that_is_there(passages: Passages) -> None:
     """A label that nothing fits would count against every search alike, and nobody would see it."""
-    passages = {document.path: [passage.text for passage in document.passages] or [None] for document in held}
-
     for question in ASKED:
         assert question.relevant
         for label in question.relevant:
@@ -51,10 +58,8 @@ def test_every_label_points_to_something_that_is_there(held: list[Document]) -> 
             assert any(label.fits(label.file, passage) for passage in passages.get(label.file, [])), label
 
 
-def test_the_best_answer_can_be_given(held: list[Document]) -> None:
+def test_the_best_answer_can_be_given(passages: Passages) -> None:
     """Two labels that only one passage fits could not both be earned: not even the best list would reach 1."""
-    passages = {document.path: [passage.text for passage in document.passages] or [None] for document in held}
-
     for question in ASKED:
         best = [
             next(passage for passage in passages[label.file] if label.fits(label.file, passage))

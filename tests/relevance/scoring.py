@@ -32,7 +32,7 @@ def ndcg(question: Question, results: Sequence[Result]) -> float:
 
 
 def _discounted(grades: Iterable[int]) -> float:
-    return sum((2**grade - 1) / log2(place + 1) for place, grade in enumerate(grades, 1))
+    return sum((2.0**grade - 1) / log2(place + 1) for place, grade in enumerate(grades, 1))
 
 
 def compare(library: Library, asked: Sequence[Question]) -> dict[str, Figures]:
