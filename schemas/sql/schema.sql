@@ -535,16 +535,18 @@ CREATE FUNCTION search_passages(
 DECLARE
     -- What a place in a list is worth: 1 / (constant + place). A small constant is a list that is believed.
     by_meaning CONSTANT integer := 60;
-    by_words CONSTANT integer := 60;
+    by_words CONSTANT integer := 40;
     by_phrase CONSTANT integer := 30;
-    by_name CONSTANT integer := 40;
-    by_parts CONSTANT integer := 120; -- below the last plain match of `candidates`
+    by_name CONSTANT integer := 20;
+    by_parts CONSTANT integer := 50; -- before meaning: below the last of its list no part would be seen
     sentence_bonus CONSTANT double precision := 1; -- several words that stand as they were typed are what was looked for
     farthest CONSTANT double precision := 0.98; -- cosine distance of what has nothing to do with the query
     -- At most so many passages with all the words are compared with each other: each of them is read.
     ranked CONSTANT integer := CASE WHEN query_vector IS NULL THEN 300 ELSE 100 END;
     -- Each further neighbour is as long a walk through those of everybody, and the last ones decide nothing.
     neighbours CONSTANT integer := greatest(result_limit, candidates / 2);
+    -- Passages with some of the words: never so many that they fill a page before what is near in meaning.
+    loose CONSTANT integer := CASE WHEN query_vector IS NULL THEN candidates ELSE 5 END;
     person CONSTANT uuid := app_user_id();
     -- The person is a word of each of their passages, so that the index alone finds what is theirs; so is every term
     -- with the person before it, so that a beginning is looked for among the terms of this person only.
@@ -553,6 +555,12 @@ DECLARE
     asked CONSTANT tsquery := websearch_to_tsquery('simple', query) || websearch_to_tsquery('english', query);
     phrase CONSTANT tsquery := phraseto_tsquery('simple', query);
     resembling CONSTANT tsquery := replace(parts, '@', mark)::tsquery;
+    -- Any of the words, English ones without those that say nothing, and of the terms those that are no ASCII. Not for
+    -- who excludes a word or asks for it as it stands.
+    loosely CONSTANT tsquery := CASE WHEN asked::text NOT LIKE '%!%' AND strpos(query, '"') = 0 THEN
+        replace(plainto_tsquery('english', query)::text, '&', '|')::tsquery || coalesce((
+            SELECT string_agg(replace(part, '@', mark), ' | ') FROM regexp_split_to_table(parts, ' & ') part
+            WHERE octet_length(part) > length(part)), '')::tsquery END;
     folders CONSTANT text[] := CASE WHEN folder IS NOT NULL THEN folders_below(folder) END;
 BEGIN
     RETURN QUERY
@@ -628,6 +636,28 @@ BEGIN
                     AND e.job_id = f.visible_job))
         LIMIT candidates
     ),
+    -- Where nothing has all of it, in its words, their parts or a name: what has most of it.
+    scattered AS MATERIALIZED (
+        SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank(m.words, loosely) AS rank
+        FROM (
+            SELECT m.job_id, m.index, m.ordinal, m.file_id, m.words
+            FROM (SELECT * FROM memories WHERE words @@ (theirs && loosely) AND (user_id = person) IS TRUE OFFSET 0) m
+            JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+            WHERE numnode(loosely) > 0 AND NOT EXISTS (SELECT FROM worded)
+                AND NOT EXISTS (SELECT FROM parted) AND NOT EXISTS (SELECT FROM named)
+                AND file_fits(f, kinds, folders, owner, since, until, drive)
+                AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                        AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+            LIMIT ranked
+        ) m
+        ORDER BY rank DESC, m.job_id, m.index, m.ordinal LIMIT loose
+    ),
+    fragments AS (
+        SELECT s.job_id, s.index, s.ordinal, s.file_id,
+               row_number() OVER (ORDER BY s.rank DESC, s.job_id, s.index, s.ordinal) AS place
+        FROM scattered s
+    ),
     places AS (
         SELECT p.job_id, p.index, p.ordinal, p.file_id, 1.0 / (by_meaning + place) AS points, 'meaning' AS list
         FROM meaning p
@@ -641,6 +671,7 @@ BEGIN
         SELECT p.job_id, p.index, p.ordinal, p.file_id,
             1.0 / (CASE WHEN whole THEN by_words ELSE by_parts END + place), CASE WHEN whole THEN 'words' ELSE 'parts' END
         FROM parts p
+        UNION ALL SELECT p.job_id, p.index, p.ordinal, p.file_id, 1.0 / (by_words + place), 'some' FROM fragments p
         UNION ALL
         -- A name speaks for the file's first passage, or for the file alone while it has none.
         SELECT n.job_id, first.index, first.ordinal, n.file_id, 1.0 / (by_name + n.place), 'name'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
@@ -104,3 +105,38 @@ def test_hybrid_search_is_at_least_as_good_as_vectors_and_as_full_text_alone(sea
 
     assert reached["hybrid"] >= reached["vectors"]
     assert reached["hybrid"] >= reached["full text"]
+
+
+@pytest.mark.parametrize("kind", ["cjk", "arabic", "compound"])
+def test_what_postgres_knows_no_words_of_is_found(searched: Library, kind: str) -> None:
+    """Its parser takes a Chinese sentence and a German compound for one word each. One in ten may be missed: forms
+    that share no letters in a row, such as Steinbock and Steinböcke."""
+    asked = [question for question in ASKED if question.kind == kind]
+
+    for search in (searched.hybrid, searched.by_words):
+        missed = [question.asks for question in asked if not ndcg(question, search(question.asks))]
+        assert len(missed) <= len(asked) // 10, missed
+
+
+def test_some_of_the_words_are_enough_where_no_passage_and_no_name_has_all(searched: Library) -> None:
+    """Whoever asks a whole question uses words that the answer does not; without a vector nothing would be found."""
+    asked, manual = "How do I clean the telescope mirror?", "texts/observatory/Mirror cleaning.md"
+    by_words, hybrid = searched.by_words(asked), searched.hybrid(asked)
+
+    assert manual in [file for file, _ in by_words[:3]]
+    assert len(by_words) > 5
+    assert manual in [file for file, _ in hybrid[:3]]
+    assert set(hybrid) - set(by_words), "what is near in meaning keeps its place on the page"
+    assert searched.by_words("weathercock zeppelin dome") == searched.by_words("dome zeppelin")
+
+
+def test_who_excludes_a_word_or_quotes_does_not_get_some_of_the_words(searched: Library) -> None:
+    """They have said exactly what they want, and nothing is the true answer."""
+    assert searched.by_words("dome zeppelin") != []
+    assert searched.by_words('dome "zeppelin"') == []
+    assert searched.by_words("dome zeppelin -fox") == []
+
+
+def test_some_of_the_words_are_looked_for_among_the_persons_own_passages(searched: Library) -> None:
+    """A list that is asked last must keep to one person as well."""
+    assert Library(searched.reader, uuid4()).by_words("dome zeppelin") == []

@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from functions.dashboard.filters import Filters
+from functions.dashboard.search import question
 from infra.local.ai.lexical import embed
 from infra.local.google.export import EXPORTS
 from infra.local.google.folder import SCHEMA, FolderDrive
@@ -24,6 +26,7 @@ from shared.config import Settings
 from shared.domain.chunks import pack
 from shared.domain.errors import Skipped
 from shared.domain.files import File, exports_of, why_not_exported
+from shared.domain.terms import extra_terms
 from shared.passages import Passage, cut
 from shared.readers import BytesSource, PathSource, Source, read
 from tests.relevance.questions import HERE
@@ -111,7 +114,7 @@ class Library:
 
     def _find(self, query: str, vector: str | None) -> list[Result]:
         with self.reader.transaction(self.person) as tx:
-            rows = tx.rows("search", query=query, vector=vector, model=MODEL, most=FIRST)
+            rows = tx.rows("search", **question(query, vector, MODEL, FIRST, Filters()))
         return [(row["file_id"], row["passage"]) for row in rows]
 
 
@@ -173,12 +176,12 @@ def _files(admin_url: str, held: list[Document]) -> UUID:
 
 
 def _save(worker: Database, person: UUID, document: Document, index: int, passages: tuple[Passage, ...]) -> None:
-    columns = {"ordinal": "int4", "passage": "text", "locator": "jsonb", "hash": "bytea", "embedding": "halfvec"}
+    columns = {"ordinal": "int4", "passage": "text", "terms": "text", "locator": "jsonb", "hash": "bytea"}
     rows: list[tuple[Any, ...]] = [
-        (passage.ordinal, passage.text, passage.locator.as_json(), passage.hash, embed(passage.text, DIMENSIONS))
-        for passage in passages
+        (one.ordinal, one.text, extra_terms(one.text), one.locator.as_json(), one.hash, embed(one.text, DIMENSIONS))
+        for one in passages
     ]
     with worker.transaction(person) as tx:
         tx.run("stage_passages")
-        tx.copy_binary("staged_passages", columns, rows)
+        tx.copy_binary("staged_passages", {**columns, "embedding": "halfvec"}, rows)
         tx.run("save_passages", job_id=_job(document), index=index, file_id=document.path, model=MODEL)
