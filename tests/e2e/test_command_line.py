@@ -273,8 +273,8 @@ def write_many(folder: Path, count: int = 150) -> Path:
     ("told", "options", "code"),
     [
         (signal.SIGINT, ["--yes"], 0),
-        (signal.SIGTERM, ["--yes"], 0),
-        (signal.SIGINT, ["--yes", "--once"], 130),
+        pytest.param(signal.SIGTERM, ["--yes"], 0, marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, ["--yes", "--once"], 130, marks=pytest.mark.long),
         (signal.SIGTERM, ["--yes", "--once", "--processes"], 130),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
