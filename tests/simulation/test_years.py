@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.simulation.world import Plan, World
+
+FIGURES = Path(__file__).resolve().parents[2] / "docs" / "simulation.json"
 
 QUARTER = Plan(
     seed=12,
@@ -33,6 +38,7 @@ def test_a_quarter_of_a_year_leaves_postgres_equal_to_the_drive_at_every_rest() 
     """Channels that end while nobody renews them, bins that are emptied after 30 days, people who come back: what
     three days do not show."""
     came_to = run(QUARTER)
+    FIGURES.write_text(json.dumps(came_to, indent=2, sort_keys=True) + "\n")
 
     assert came_to["changes"] == 200_000
     assert came_to["hours without a channel"] == 0
