@@ -8,7 +8,7 @@ several lives gives the same parts as one read in a single life.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 State = Mapping[str, Any]
@@ -34,7 +34,7 @@ class Locator:
 
     def as_json(self) -> dict[str, Any]:
         """The set fields only, as stored in Postgres and answered by the API."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
 
     def through(self, last: Locator) -> Locator:
         """The place from the beginning of this one to the end of `last`; what the two do not share is left out."""
@@ -50,6 +50,9 @@ class Locator:
             heading=self.heading if self.heading == last.heading else None,
             part=self.part if self.part == last.part else None,
         )
+
+
+_NAMES = tuple(spec.name for spec in fields(Locator))
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Sought(NamedTuple):
 def extra_terms(text: str) -> str:
     """The terms of a passage, each once, with spaces between; empty for plain English."""
     english = _is_english(text)
-    if not _FOREIGN.search(text):
+    if text.isascii() or not _FOREIGN.search(text):
         words = [] if english else _LONG_WORD.findall(text.lower())
         return " ".join(dict.fromkeys(term for word in words for term in (word, word[::-1])))
     return " ".join(dict.fromkeys(_terms(_plain(text), compounds=not english)))

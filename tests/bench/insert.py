@@ -34,6 +34,7 @@ from shared.adapters.postgres import Database
 from shared.config import Settings
 from shared.domain.parts import Locator
 from shared.domain.spending import Spent
+from shared.domain.terms import extra_terms
 from shared.passages import Passage
 
 CHUNK = 500  # passages: what half a megabyte of prose gives
@@ -84,7 +85,11 @@ def measure(arguments: list[str]) -> dict[str, object]:
 def made(number: int) -> tuple[list[Passage], list[Vector]]:
     """Passages of about a thousand characters, each with a unit vector; the same every time."""
     chance = random.Random(3)
-    words = ["".join(chance.choices("abcdefghiklmnoprstuvw", k=chance.randint(2, 11))) for _ in range(WORDS)]
+    # English by its commonest words; other languages have terms beside the words, for a search that knows compounds.
+    words = ["the", "of", "and", "to"]
+    words += [
+        "".join(chance.choices("abcdefghiklmnoprstuvw", k=chance.randint(2, 11))) for _ in range(WORDS - len(words))
+    ]
     often = [1 / place for place in range(1, WORDS + 1)]  # Zipf
     passages, vectors = [], []
     for ordinal in range(number):
@@ -161,10 +166,10 @@ class Contest:
         with self._admin.transaction(), self._admin.cursor() as cursor:
             # The vector goes as bytes, which is what binary COPY sends for a halfvec; psycopg knows no such type.
             command = (
-                "COPY memories (job_id, index, ordinal, user_id, file_id, passage, locator, hash, model, embedding)"
-                " FROM STDIN (FORMAT binary)"
+                "COPY memories (job_id, index, ordinal, user_id, file_id, passage, terms, locator, hash, model,"
+                " embedding) FROM STDIN (FORMAT binary)"
             )
-            types = ["uuid", "int8", "int4", "uuid", "text", "text", "jsonb", "bytea", "text", "bytea"]
+            types = ["uuid", "int8", "int4", "uuid", "text", "text", "text", "jsonb", "bytea", "text", "bytea"]
             with cursor.copy(command) as copy:
                 copy.set_types(types)
                 for number, (passage, vector) in enumerate(zip(passages, vectors, strict=True)):
@@ -176,6 +181,7 @@ class Contest:
                             self.user_id,
                             "f",
                             passage.text,
+                            extra_terms(passage.text),
                             psycopg.types.json.Jsonb(passage.locator.as_json()),
                             passage.hash,
                             model,
