@@ -321,7 +321,13 @@ def test_functions_do_not_outlive_a_killed_stack(tmp_path: Path) -> None:
         assert stack.once()["files"]["listed"] == 150
 
 
-@pytest.mark.parametrize("victim", ["infra.local.serve", "--listen_addresses"], ids=["a function", "Postgres"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        pytest.param("infra.local.serve", id="a function"),
+        pytest.param("--listen_addresses", id="Postgres", marks=pytest.mark.long),
+    ],
+)
 def test_a_part_that_dies_is_named_and_ends_the_whole(tmp_path: Path, victim: str) -> None:
     """A stack that looks alive and does nothing is worse than one that says what has died."""
     with local_stack(write_many(tmp_path / "drive", 10), "--processes") as stack:
