@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from pathlib import Path
 from struct import Struct
 from uuid import UUID, uuid4
 
@@ -28,7 +25,6 @@ import psycopg
 
 from functions.ai_processor.main import Rows, Understood
 from infra.local.postgres import PostgresServer
-from infra.migrate import upgrade
 from schemas.messages.file_chunk_pb2 import FileChunk
 from shared.adapters.postgres import Database
 from shared.config import Settings
@@ -36,6 +32,7 @@ from shared.domain.parts import Locator
 from shared.domain.spending import Spent
 from shared.domain.terms import extra_terms
 from shared.passages import Passage
+from tests.scratch_postgres import scratch_postgres
 
 CHUNK = 500  # passages: what half a megabyte of prose gives
 DIMENSIONS = 768
@@ -219,17 +216,9 @@ class Contest:
 @contextmanager
 def table() -> Iterator[Contest]:
     """A database of its own, on a server as `./dev local` starts it."""
-    place = Path(tempfile.mkdtemp(prefix="drivestream-bench-"))
-    place.chmod(0o711)  # as root, Postgres is somebody else
-    server = PostgresServer(place / "postgres")
-    try:
-        server.start()
-        upgrade(server.admin_url)
+    with scratch_postgres(durable=True) as server:
         contest = Contest(server)
         try:
             yield contest
         finally:
             contest.close()
-    finally:
-        server.stop()
-        shutil.rmtree(place, ignore_errors=True)

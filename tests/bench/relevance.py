@@ -7,24 +7,19 @@ and for all. Constants are chosen on the tuned half; the reported one is what co
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from infra.local.postgres import PostgresServer
-from infra.migrate import upgrade
 from tests.relevance.library import documents, library
 from tests.relevance.questions import halves, questions
 from tests.relevance.scoring import compare
+from tests.scratch_postgres import scratch_postgres
 
 
 def measure(arguments: list[str]) -> dict[str, object]:
     """The library's size, the questions of each kind, and the figures of both halves."""
     argparse.ArgumentParser(prog="./dev bench relevance", description=__doc__).parse_args(arguments)
     held = documents()
-    with postgres() as server, library(server.admin_url, server.url_for("drivestream_app"), held) as filled:
+    with scratch_postgres() as server, library(server.admin_url, server.url_for("drivestream_app"), held) as filled:
         reached = {name: compare(filled, half) for name, half in halves()._asdict().items()}
     return {
         "files": len(held),
@@ -32,17 +27,3 @@ def measure(arguments: list[str]) -> dict[str, object]:
         "questions": {**Counter(question.kind for question in questions()), "all": len(questions())},
         "ndcg_at_10": reached,
     }
-
-
-@contextmanager
-def postgres() -> Iterator[PostgresServer]:
-    """A server with the newest schema, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="drivestream-relevance-") as place:
-        Path(place).chmod(0o711)  # as root the server is somebody else
-        server = PostgresServer(Path(place) / "postgres", durable=False)
-        try:
-            server.start()
-            upgrade(server.admin_url)
-            yield server
-        finally:
-            server.stop()

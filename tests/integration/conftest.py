@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.local.postgres import PostgresServer
-from infra.migrate import prepare, upgrade
+from infra.migrate import prepare
 from shared.adapters.postgres import Database, connect_to_url
 from shared.config import Settings
+from tests.scratch_postgres import scratch_postgres
 
 _numbers = count(1)
 
@@ -57,16 +55,8 @@ class TestDatabase:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running server whose database `drivestream` has the newest schema: the template of all others."""
-    folder = Path(tempfile.mkdtemp(prefix="drivestream-postgres-"))
-    folder.chmod(0o711)  # as root the server is somebody else
-    server = PostgresServer(folder / "postgres", durable=False)  # no test of these pulls a plug
-    try:
-        server.start()
-        upgrade(server.admin_url)
+    with scratch_postgres() as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
