@@ -16,7 +16,7 @@ from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
-PROGRAMS = {f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas", "formats")}
+PROGRAMS = {f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas", "formats", "openapi")}
 
 nox.needs_version = ">=2026"
 nox.options.sessions = ["test"]
@@ -72,6 +72,12 @@ def schemas(session: nox.Session) -> None:
 def formats(session: nox.Session) -> None:
     """Write docs/formats.md from the readers' registry."""
     become(session, "infra.formats")
+
+
+@nox.session
+def openapi(session: nox.Session) -> None:
+    """Write the API's OpenAPI document from the dashboard's routes."""
+    become(session, "infra.openapi")
 
 
 @nox.session

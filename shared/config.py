@@ -44,6 +44,11 @@ class Settings:
     push_audience: str = ""
     push_certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
     push_issuer: str = "https://accounts.google.com"
+    # Other dashboards that may speak for their own people: account=https://where.its.pages.are, separated by commas.
+    service_callers: str = ""
+    # What one person (or one address of strangers) may ask of one instance in a minute; 0 is no bound.
+    requests_per_minute: int = 600
+    searches_per_minute: int = 120  # each may cost a call of a model
     # Google's services.
     drive_endpoint: str = "https://www.googleapis.com"
     secretmanager_endpoint: str = "https://secretmanager.googleapis.com"
@@ -105,6 +110,11 @@ class Settings:
         return 30 if self.documentai_imageless else 15
 
     @property
+    def vouching(self) -> dict[str, str]:
+        """The origin of the pages of each service account that may vouch for people."""
+        return dict(_caller(said) for said in self.service_callers.split(",") if said.strip())
+
+    @property
     def redirect_uri(self) -> str:
         """The one redirect address that is registered with Google."""
         return self.connect_url + "/callback"
@@ -114,6 +124,16 @@ def _on_or_off(said: str) -> bool:
     if said.strip().lower() not in ("on", "off"):
         raise ValueError(said)
     return said.strip().lower() == "on"
+
+
+_CALLER = re.compile(r"\s*([^\s=@]+@[^\s=@]+)=(https?://[^\s/?#]+)/?\s*")
+
+
+def _caller(said: str) -> tuple[str, str]:
+    named = _CALLER.fullmatch(said)
+    if named is None:
+        raise ValueError(said)
+    return named[1], named[2]
 
 
 _READERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _on_or_off}
@@ -139,6 +159,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         price_table("", "", values.get("prices", ""))
     except PricesError as error:
         faults.append(str(error))
+    try:
+        for said in values.get("service_callers", "").split(","):
+            if said.strip():
+                _caller(said)
+    except ValueError as error:
+        faults.append(
+            f"SERVICE_CALLERS must be like account@project.iam.gserviceaccount.com=https://pages, not {error}"
+        )
     processor = values.get("documentai_processor", "")
     if processor and not _PINNED.fullmatch(processor):
         faults.append(

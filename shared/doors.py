@@ -1,7 +1,7 @@
 """HTTP doors for people and for Drive: what every answer carries, and what a refusal looks like.
 
-A refusal is one plain sentence with no internals: JSON for a program, a small page for a browser. A door that cannot
-reach what it needs fails closed, with 503.
+A refusal is one plain sentence with no internals: for a program as problem details (RFC 9457), for a browser as a small
+page. A door that cannot reach what it needs fails closed, with 503.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import base64
 import hashlib
 import html
 import io
+import math
 import time
 from collections.abc import Callable
 from functools import wraps
+from http import HTTPStatus
 
 import flask
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -56,6 +58,8 @@ def door(story: Callable[[flask.Request], flask.Response]) -> Callable[[flask.Re
         except BadRequest as refusal:
             log.event("refused", "WARNING", code=refusal.code, reason=refusal.reason, status=refusal.status)
             answer = refuse(request, refusal, refusal.status)
+            if refusal.retry_after is not None:
+                answer.headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
         except Unavailable as wait:
             log.event("not now", "WARNING", code=wait.code, reason=wait.reason)
             answer = refuse(request, Unavailable("This does not work right now. Please try again in a minute."), 503)
@@ -87,14 +91,20 @@ def _read_body(request: flask.Request) -> None:
 
 
 def refuse(request: flask.Request, error: DrivestreamError, status: int) -> flask.Response:
-    """The sentence in the form that the caller reads."""
+    """The sentence in the form that the caller reads: `code` and `type` are stable names of what went wrong."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
         home = html.escape(settings().dashboard_url, quote=True)
         link = f'<p><a href="{home}/">Back to the dashboard</a></p>' if home else ""
         page = _PAGE.format(style=_STYLE, sentence=html.escape(error.reason), link=link)
         return flask.Response(page, status, mimetype="text/html")
-    body = flask.json.dumps({"error": {"code": error.code, "message": error.reason}})
-    return flask.Response(body, status, mimetype="application/json")
+    problem = {
+        "type": f"urn:drivestream:problem:{error.code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.reason,
+        "code": error.code,
+    }
+    return flask.Response(flask.json.dumps(problem), status, mimetype="application/problem+json")
 
 
 def redirect(address: str) -> flask.Response:

@@ -122,12 +122,13 @@ class Caretaker:
             log.event("put back", due=len(due), lost=len(lost), silent=len(silent))
 
     def purge(self) -> None:
-        """Remove what nobody can see any more, job by job."""
-        for statement in ("purge_jobs", "purge_skipped"):
+        """Remove what nobody can see any more, job by job, and what nobody asks for again."""
+        grace = {"grace_seconds": GRACE_SECONDS}
+        for statement, more in (("purge_jobs", grace), ("purge_skipped", grace), ("purge_requests", {})):
             gone = PURGED
             while gone == PURGED:
                 with self._database.transaction(None) as tx:
-                    gone = len(tx.rows(statement, most=PURGED, grace_seconds=GRACE_SECONDS))
+                    gone = len(tx.rows(statement, most=PURGED, **more))
 
     def erase(self, user_id: str | None) -> None:
         """Forget everybody who asked for it. Begun again at any step, it ends the same. Raises `Unavailable` at the end

@@ -13,7 +13,8 @@ from uuid import UUID
 import flask
 
 from functions.dashboard import words
-from functions.dashboard.visit import SIGNED_OUT, Visit, as_json, checked_id
+from functions.dashboard.estimate import finished_at
+from functions.dashboard.visit import SIGNED_OUT, Visit, as_json, checked_id, etag_of
 from shared.adapters.postgres import Transaction
 from shared.domain.errors import BadRequest
 from shared.domain.spending import CAPS
@@ -31,7 +32,7 @@ def status(visit: Visit) -> flask.Response:
     """How far it is, in numbers."""
     since = moment(visit.request.args.get("since"))
     with visit.mine() as tx:
-        return as_json(read_status(tx, since))
+        return as_json(read_status(tx, since), apart_from=("now", "last_minute", "estimated_completion"))
 
 
 def files(visit: Visit) -> flask.Response:
@@ -51,7 +52,10 @@ def file(visit: Visit, file_id: str) -> flask.Response:
 def settings(visit: Visit) -> flask.Response:
     """What the person has chosen."""
     with visit.mine() as tx:
-        return as_json(read_settings(tx))
+        chosen = read_settings(tx)
+    answer = as_json(chosen)
+    answer.set_etag(etag_of(chosen))  # `If-Match` names it
+    return answer
 
 
 def job(visit: Visit, job_id: str) -> flask.Response:
@@ -89,9 +93,10 @@ def read_status(tx: Transaction, since: datetime = LONG_AGO) -> dict[str, Any]:
     """The status as `/api/status` answers it."""
     person, counts = tx.row("person"), tx.row("status_counts", since=since)
     work, recent, clock = tx.row("status_work", since=since), tx.row("status_recent"), tx.row("clock")
-    channels = tx.rows("channels")
-    if not (person and counts and work and recent and clock):  # erased between two statements
+    channels, pace = tx.rows("channels"), tx.row("status_pace")
+    if not (person and counts and work and recent and clock and pace):  # erased between two statements
         raise BadRequest("This account is gone.", status=401, code=SIGNED_OUT)
+    done = sum(counts[state] for state in ("indexed", "unchanged", "skipped", "failed"))
     return {
         "person": {
             "email": person["email"],
@@ -102,6 +107,9 @@ def read_status(tx: Transaction, since: datetime = LONG_AGO) -> dict[str, Any]:
         "files": {state: counts[state] for state in STATES},
         **work,
         "listed_bytes": counts["listed_bytes"],
+        "done": done,
+        "progress": round(done / counts["listed"], 4) if counts["listed"] else 0.0,
+        "estimated_completion": finished_at(counts, pace, clock["now"]),
         "reasons": {row["code"] or "unknown": row["files"] for row in tx.rows("status_reasons")},
         "at_rest": not any(counts[state] for state in ("queued", "processing", "waiting")),
         "last_indexed_at": counts["last_indexed_at"],

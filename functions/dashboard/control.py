@@ -9,7 +9,7 @@ import flask
 
 from functions.dashboard import api
 from functions.dashboard.session import forget_cookie
-from functions.dashboard.visit import Visit, as_json, checked_id
+from functions.dashboard.visit import Visit, as_json, checked_id, etag_of
 from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
@@ -74,6 +74,7 @@ def change_settings(visit: Visit) -> flask.Response:
     caps = _caps(asked["caps"]) if "caps" in asked else None
     with visit.mine() as tx:
         tx.row("stand_still")
+        _refuse_unseen(visit.request, api.read_settings(tx))
         if folders is not None:
             tx.run("select_folders", folders=folders)
         if caps is not None:
@@ -82,6 +83,15 @@ def change_settings(visit: Visit) -> flask.Response:
     if folders is not None:
         _announce_selection(visit)
     return as_json(said, 202)
+
+
+def _refuse_unseen(request: flask.Request, current: Any) -> None:
+    """Who says which settings they have seen changes no others. Raises `BadRequest` (412)."""
+    seen = request.if_match
+    if seen and not seen.contains(etag_of(current)):
+        raise BadRequest(
+            "The settings have been changed since you read them. Read them again.", status=412, code="changed_meanwhile"
+        )
 
 
 def _announce_selection(visit: Visit) -> None:

@@ -11,7 +11,19 @@ from functools import cache
 import flask
 import functions_framework
 
-from functions.dashboard import api, control, costs, entities, health, pages, search, session, stream
+from functions.dashboard import (
+    api,
+    connections,
+    contract,
+    control,
+    costs,
+    entities,
+    health,
+    pages,
+    search,
+    session,
+    stream,
+)
 from functions.dashboard.routes import Route, answer
 from functions.dashboard.visit import Visit
 from shared.adapters.postgres import Database
@@ -38,6 +50,10 @@ ROUTES = (
     Route("GET", "/api/settings", api.settings),
     Route("PUT", "/api/settings", control.change_settings),
     Route("GET", "/api/events", stream.events),
+    Route("GET", "/api/openapi.json", contract.document),
+    Route("POST", "/api/connections", connections.invite),
+    Route("GET", "/api/drive/files", connections.files),
+    Route("GET", "/api/drive/job", connections.job),
     Route("POST", "/api/connect", control.connect),
     Route("POST", "/api/disconnect", control.disconnect),
     Route("POST", "/api/files/{file_id}/retry", control.retry),

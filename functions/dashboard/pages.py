@@ -90,9 +90,8 @@ def asset(visit: Visit, name: str) -> flask.Response:
 
 def _progress(tx: Transaction) -> dict[str, Any]:
     status = read_status(tx)
-    counts = status["files"]
-    done = sum(counts[state] for state in ("indexed", "unchanged", "skipped", "failed"))
-    return {"status": status, "done": done, "moving": counts["listed"] - done}
+    done = status["done"]
+    return {"status": status, "done": done, "moving": status["files"]["listed"] - done}
 
 
 def _files(visit: Visit, tx: Transaction) -> dict[str, Any]:

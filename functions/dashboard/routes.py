@@ -9,6 +9,8 @@ from functools import cached_property
 
 import flask
 
+from functions.dashboard.once import once
+from functions.dashboard.pace import Pace, address
 from functions.dashboard.visit import Visit
 from shared.domain.errors import BadRequest
 from shared.doors import refuse
@@ -16,6 +18,9 @@ from shared.doors import refuse
 Story = Callable[..., flask.Response]
 _PARAMETER = re.compile(r"\{(\w+)\}")
 MATCHED = "drivestream.route"  # in the request's environ, for counting
+_UNBOUND = frozenset({"/assets/{name}", "/healthz", "/metrics", "/api/openapi.json"})
+_SEARCHES = frozenset({"/api/search", "/part/results"})
+_requests, _searches = Pace("requests"), Pace("searches")
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,37 @@ def answer(routes: Iterable[Route], visit: Visit) -> flask.Response:
     method = "GET" if request.method == "HEAD" and request.path != "/signin" else request.method
     for route, match in found:
         if route.method == method:
-            if method != "GET":
-                visit.refuse_other_sites()
-            return route.story(visit, **match.groupdict())
+            told = _paced(visit, route)
+            answer = _told(visit, route, match.groupdict())
+            answer.headers.update(told)
+            return answer
     allowed = [route.method for route, _ in found]
     refusal = refuse(request, BadRequest(f"This address takes {' or '.join(allowed)} only.", code="wrong_method"), 405)
     refusal.headers["Allow"] = ", ".join(allowed)
     return refusal
+
+
+def _told(visit: Visit, route: Route, blanks: dict[str, str]) -> flask.Response:
+    """The story's answer. One that changes something is told once for each key; one that only reads may find that the
+    caller has it already."""
+    if route.method != "GET":
+        visit.refuse_other_sites()
+        if route.path.startswith("/api/"):
+            return once(visit, lambda: route.story(visit, **blanks))
+        return route.story(visit, **blanks)
+    answer = route.story(visit, **blanks)
+    if answer.status_code == 200 and answer.mimetype == "application/json":
+        answer.add_etag()
+        answer.make_conditional(visit.request)
+    return answer
+
+
+def _paced(visit: Visit, route: Route) -> dict[str, str]:
+    """What to tell the caller of how much more they may ask. Raises `BadRequest` (429)."""
+    if route.path in _UNBOUND:
+        return {}
+    caller = str(visit.user_id) if visit.user_id is not None else address(visit.request)
+    told = _requests.take(caller, visit.config.requests_per_minute)
+    if route.path in _SEARCHES:
+        told = _searches.take(caller, visit.config.searches_per_minute) or told
+    return told

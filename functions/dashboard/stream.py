@@ -73,7 +73,9 @@ def tell(
         now = status()
         if now is None:
             return
-        news = json.dumps({name: now[name] for name in now if name not in {"now", "last_minute"}}, default=str)
+        news = json.dumps(
+            {name: now[name] for name in now if name not in {"now", "last_minute", "estimated_completion"}}, default=str
+        )
         if news != last:
             yield f"event: status\ndata: {as_json(now).get_data(as_text=True)}\n\n"
             last = news

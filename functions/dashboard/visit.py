@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,6 +16,7 @@ from uuid import UUID
 
 import flask
 
+from functions.dashboard.callers import calling, meant
 from shared.adapters.postgres import Database, Transaction
 from shared.config import Settings
 from shared.domain.errors import BadRequest
@@ -41,8 +42,15 @@ class Visit:
         return digest(token) if token else None
 
     @cached_property
+    def caller(self) -> str | None:
+        """Another dashboard's service account that signed the request; None where nobody did. Raises `BadRequest`."""
+        return calling(self.request, self.config)
+
+    @cached_property
     def user_id(self) -> UUID | None:
-        """Whose session it is; None for nobody's. Nothing else in a request says who somebody is."""
+        """Whose session it is, or whom a service speaks for; None for nobody. Nothing else says who somebody is."""
+        if self.caller is not None:
+            return meant(self.request, self.database, self.caller)
         return person_of(self.database, self.session)
 
     def signed_in(self) -> UUID:
@@ -106,10 +114,22 @@ def checked_id(text: str) -> str:
     return text
 
 
-def as_json(payload: Any, status: int = 200) -> flask.Response:
-    """JSON with times in RFC 3339."""
-    body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), default=_plain)
-    return flask.Response(body, status, mimetype="application/json")
+def as_json(payload: Any, status: int = 200, *, apart_from: Collection[str] = ()) -> flask.Response:
+    """JSON with times in RFC 3339. An answer that differs from another one only in `apart_from` has the same ETag."""
+    answer = flask.Response(_dumped(payload), status, mimetype="application/json")
+    if apart_from:
+        told = {name: payload[name] for name in payload if name not in apart_from}
+        answer.set_etag(etag_of(told), weak=True)
+    return answer
+
+
+def etag_of(payload: Any) -> str:
+    """A name of what is told, that is another one when it changes."""
+    return hashlib.sha256(_dumped(payload).encode()).hexdigest()[:32]
+
+
+def _dumped(payload: Any) -> str:
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: object) -> str:

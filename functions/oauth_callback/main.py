@@ -1,6 +1,7 @@
 """The consent door: sends a person to Google, takes the grant that comes back, and hands the browser to the dashboard.
 
-GET /connect    begins a consent: PKCE S256, a one-time state bound to this browser, a nonce, the one redirect address
+GET /connect    begins a consent: PKCE S256, a one-time state bound to this browser, a nonce, the one redirect address;
+                with another dashboard's voucher the browser goes back there in the end
 GET /callback   Google's answer: consumes the state, exchanges the code, keeps the sealed refresh token, asks for a sync
 
 A person is who Google's verified id token says (`sub`), never who a query says. Pages obeyed:
@@ -57,7 +58,13 @@ def begin(request: flask.Request, config: Settings) -> flask.Response:
     browser = request.cookies.get(cookie_name(COOKIE, config.connect_url), "")
     if not _RANDOM.match(browser):
         browser = secrets.token_urlsafe(48)
-    OAuthStates(config).begin(_hash(state).hex(), {"browser": _hash(browser), "verifier": verifier, "nonce": nonce})
+    begun = {"browser": _hash(browser), "verifier": verifier, "nonce": nonce}
+    voucher = request.args.get("voucher", "")
+    if voucher:
+        if not _RANDOM.match(voucher):
+            raise _no_voucher()
+        begun["voucher"] = _hash(voucher)
+    OAuthStates(config).begin(_hash(state).hex(), begun)
     challenge = oauth.challenge_of(verifier)
     hint = request.args.get("login_hint") or None
     answer = redirect(oauth.authorize_url(config, state, nonce, challenge, login_hint=hint))
@@ -74,7 +81,11 @@ def finish(request: flask.Request, config: Settings) -> flask.Response:
     if request.args.get("iss", config.oauth_issuer) != config.oauth_issuer:
         raise BadRequest("This answer comes from somebody else than Google.", code="wrong_issuer")
     grant, claims = _exchange(request, config, begun)
-    user_id = _keep(config, grant, claims)
+    user_id, back = _keep(config, grant, claims, begun.get("voucher"))
+    if back is not None:  # another dashboard's person: it is the one who shows them their Drive
+        _ask_for_sync(config, user_id)
+        log.event("connected", user_id=user_id, vouched=True)
+        return redirect(back)
     code = secrets.token_urlsafe(32)
     _offer_signin(user_id, code)
     _ask_for_sync(config, user_id)
@@ -112,11 +123,12 @@ def _exchange(
     return grant, claims
 
 
-def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object]) -> str:
-    """Who connected. Person and grant are kept together or not at all: nobody is connected without a token."""
+def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object], voucher: object) -> tuple[str, str | None]:
+    """Who connected, and to which page of another dashboard they go back, if one has vouched for them. Person, grant
+    and that dashboard's name for them are kept together or not at all: nobody is connected without a token."""
     sub, email, name = (str(claims.get(claim) or "") for claim in ("sub", "email", "name"))
 
-    def story(tx: Transaction) -> str:
+    def story(tx: Transaction) -> tuple[str, str | None]:
         # Several consents of one person queue up here, so that one of them is the first.
         row = tx.row("connect_person", sub=sub, email=email, full_name=name)
         if row is None or row["user_id"] is None:
@@ -124,6 +136,7 @@ def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object]) -> st
         user_id = str(row["user_id"])
         tx.row("speak_for", user_id=user_id)
         hold(tx)
+        back = _redeem(tx, bytes(voucher), claims) if isinstance(voucher, bytes) else None
         known = tx.row("grant_of_person")
         if grant.refresh_token is not None:
             _save(tx, user_id, grant, grant.refresh_token)
@@ -137,11 +150,27 @@ def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object]) -> st
         tx.run("note_audit", action=action, file_id=None, revision=None, bytes=None, why="consent", outcome="ok")
         # While the person is held, so that an erasure that begins now closes what is opened here.
         Connections(config).open(user_id)
-        return user_id
+        return user_id, back
 
-    user_id = database().run_transaction(None, story)
+    user_id, back = database().run_transaction(None, story)
     AccessTokens(config).forget(user_id)
-    return user_id
+    return user_id, back
+
+
+def _redeem(tx: Transaction, voucher: bytes, claims: dict[str, object]) -> str:
+    """The page to go back to, when the account that consented is the one that the other dashboard named."""
+    row = tx.row("redeem_voucher", voucher_hash=voucher) if claims.get("email_verified") is True else None
+    if row is None or row["return_url"] is None:
+        raise _no_voucher()
+    return str(row["return_url"])
+
+
+def _no_voucher() -> BadRequest:
+    return BadRequest(
+        "This link is too old, was used already, or is meant for another Google account. Ask for a new one where you"
+        " got it, and choose the account that it names.",
+        code="voucher",
+    )
 
 
 def _save(tx: Transaction, user_id: str, grant: oauth.Grant, refresh_token: str) -> None:

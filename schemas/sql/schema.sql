@@ -60,6 +60,36 @@ CREATE TABLE sessions (
     expires_at timestamptz NOT NULL
 );
 
+CREATE TABLE idempotent_requests ( -- what a request with an Idempotency-Key was answered, for a day
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL, -- SHA-256 of what was asked: one key, one request
+    status integer, -- NULL while it is being answered
+    answer text,
+    made_at timestamptz NOT NULL DEFAULT app_now(),
+    PRIMARY KEY (user_id, key)
+);
+CREATE INDEX idempotent_requests_by_age ON idempotent_requests (made_at);
+
+CREATE TABLE vouchers ( -- another dashboard's word for who is on the way to the consent; no person yet
+    voucher_hash bytea PRIMARY KEY, -- SHA-256; the voucher itself is in one link, for ten minutes
+    caller text NOT NULL, -- the service account that vouches
+    person text NOT NULL, -- its own name for somebody
+    email text NOT NULL, -- the Google account that must consent: a link that is passed on connects nobody else
+    return_url text NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX vouchers_by_age ON vouchers (expires_at);
+
+CREATE TABLE vouched_people (
+    caller text NOT NULL,
+    person text NOT NULL,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    since timestamptz NOT NULL DEFAULT app_now(),
+    PRIMARY KEY (caller, person)
+);
+CREATE INDEX vouched_people_by_user ON vouched_people (user_id);
+
 -- Files and the work on them ----------------------------------------------------------------------------------------
 
 CREATE TABLE gdrive_files (
@@ -356,6 +386,39 @@ CREATE FUNCTION end_session(session bytea) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH gone AS (DELETE FROM sessions WHERE token_hash = session RETURNING 1) SELECT count(*) FROM gone
 $$;
+
+CREATE FUNCTION offer_voucher(
+    voucher bytea, called_by text, known_as text, person_email text, back text, seconds double precision
+) RETURNS timestamptz
+    LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH old AS (DELETE FROM vouchers WHERE expires_at < app_now())
+    INSERT INTO vouchers VALUES (voucher, called_by, known_as, person_email, back, app_now() + make_interval(secs => seconds))
+    RETURNING expires_at
+$$;
+
+CREATE FUNCTION redeem_voucher(voucher bytea) RETURNS text
+    LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH used AS (
+        DELETE FROM vouchers v USING users u
+        WHERE v.voucher_hash = voucher AND v.expires_at > app_now()
+            AND u.user_id = app_user_id() AND lower(u.email) = lower(v.email)
+        RETURNING v.caller, v.person, v.return_url, u.user_id
+    ),
+    known AS (
+        INSERT INTO vouched_people AS p (caller, person, user_id) SELECT caller, person, user_id FROM used
+        ON CONFLICT (caller, person) DO UPDATE SET user_id = excluded.user_id, since = app_now()
+    )
+    SELECT return_url FROM used
+$$;
+COMMENT ON FUNCTION redeem_voucher(bytea) IS
+    'Once: whoever has just consented, with the account that was named, is the caller''s person. Where they come from.';
+
+CREATE FUNCTION person_vouched(called_by text, known_as text) RETURNS uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT p.user_id FROM vouched_people p JOIN users u USING (user_id)
+    WHERE p.caller = called_by AND p.person = known_as AND u.status <> 'erasing'
+$$;
+COMMENT ON FUNCTION person_vouched(text, text) IS 'Who another dashboard means by its own name for somebody.';
 
 CREATE FUNCTION ask_to_be_forgotten() RETURNS bigint
     LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -719,12 +782,13 @@ COMMENT ON FUNCTION similar_passages(text, bigint, integer, integer) IS
 DO $$
 DECLARE
     personal text;
-    doors text[] := ARRAY['users', 'signin_codes', 'sessions'];
+    doors text[] := ARRAY['users', 'signin_codes', 'sessions', 'vouched_people'];
     searched text[] := ARRAY['memories', 'entities', 'gdrive_files', 'gdrive_censuses', 'gdrive_census_findings', 'gdrive_webhooks'];
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
         'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'relations', 'gdrive_webhooks',
-        'file_events', 'costs', 'reservations', 'gdrive_audit_log', 'gdrive_censuses', 'gdrive_census_findings']
+        'file_events', 'costs', 'reservations', 'gdrive_audit_log', 'gdrive_censuses', 'gdrive_census_findings',
+        'idempotent_requests', 'vouched_people']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', personal);
@@ -759,6 +823,10 @@ $$;
 CREATE POLICY own_settings ON settings FOR ALL TO drivestream_reader
     USING (user_id = app_user_id()) WITH CHECK (user_id = app_user_id());
 GRANT INSERT, UPDATE ON settings TO drivestream_reader;
+CREATE POLICY own_requests ON idempotent_requests FOR ALL TO drivestream_reader
+    USING (user_id = app_user_id()) WITH CHECK (user_id = app_user_id());
+GRANT INSERT, UPDATE, DELETE ON idempotent_requests TO drivestream_reader;
+GRANT SELECT, INSERT, DELETE ON vouchers TO drivestream_definer;
 GRANT SELECT, INSERT ON receipts TO drivestream_caretaker;
 GRANT SELECT ON receipts TO drivestream_reader;
 
@@ -794,3 +862,12 @@ GRANT EXECUTE ON FUNCTION channel_totals() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION census_totals() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION search_passages TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION similar_passages TO drivestream_reader;
+ALTER FUNCTION offer_voucher(bytea, text, text, text, text, double precision) OWNER TO drivestream_definer;
+ALTER FUNCTION redeem_voucher(bytea) OWNER TO drivestream_definer;
+ALTER FUNCTION person_vouched(text, text) OWNER TO drivestream_definer;
+REVOKE ALL ON FUNCTION offer_voucher(bytea, text, text, text, text, double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION redeem_voucher(bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION person_vouched(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION offer_voucher(bytea, text, text, text, text, double precision) TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION redeem_voucher(bytea) TO drivestream_worker;
+GRANT EXECUTE ON FUNCTION person_vouched(text, text) TO drivestream_reader;

@@ -183,6 +183,17 @@ def verify_push_token(settings: Settings, bearer: str) -> None:
         raise _forbidden()
 
 
+def verify_service_token(settings: Settings, bearer: str, audience: str) -> str:
+    """The service account that calls, by Google's id token for `audience`. Raises `BadRequest` (403) for anybody who
+    is no service account; whether it may call at all is for the caller of this to say."""
+    token = bearer.removeprefix("Bearer ").strip()
+    claims = _verified(settings, token, audience, settings.push_certs_url, settings.push_issuer)
+    email = claims.get("email")
+    if not isinstance(email, str) or claims.get("email_verified") is not True:
+        raise _forbidden()
+    return email
+
+
 def _forbidden() -> BadRequest:
     return BadRequest("This caller is not allowed here.", status=403, code="forbidden")
 

@@ -49,13 +49,17 @@ class Skipped(Rejected):
 
 
 class BadRequest(Rejected):
-    """An HTTP door was used wrongly. `status` is the answer's 4xx code."""
+    """An HTTP door was used wrongly, or too often. `status` is the answer's 4xx code; the same request may do after
+    `retry_after` seconds, if it ever will."""
 
     code = "bad_request"
 
-    def __init__(self, reason: str, *, status: int = 400, code: str | None = None) -> None:
+    def __init__(
+        self, reason: str, *, status: int = 400, code: str | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(reason, code=code)
         self.status = status
+        self.retry_after = retry_after
 
 
 class Unavailable(DrivestreamError):

@@ -75,7 +75,7 @@ AT_REST = {"indexed", "skipped", "failed", "deleted", "folder"}
 PERSONAL = (
     "users", "user_google_credentials", "settings", "signin_codes", "sessions", "gdrive_files", "gdrive_jobs",
     "gdrive_chunks", "memories", "entities", "relations", "gdrive_webhooks", "file_events", "costs", "reservations",
-    "gdrive_audit_log", "gdrive_censuses", "gdrive_census_findings",
+    "gdrive_audit_log", "gdrive_censuses", "gdrive_census_findings", "idempotent_requests", "vouched_people",
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from shared.config import Settings
 from shared.domain.names import receipt_id
 from tests.integration.dashboard_world import CONNECT, Person, World, serve
 
-PUBLIC = {"/", "/assets/{name}", "/signin", "/signout", "/healthz", "/metrics", "/api/connect"}
+PUBLIC = {"/", "/assets/{name}", "/signin", "/signout", "/healthz", "/metrics", "/api/connect", "/api/openapi.json"}
 PERSONAL = [route for route in ROUTES if route.path not in PUBLIC]
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>{{7*7}}\u202efdp.exe\r\nSet-Cookie: a=b'
 
@@ -107,7 +107,7 @@ def test_a_wrong_method_is_refused_in_a_sentence(world: World, ada: Person, path
         answer = world.ask(method, filled(path), ada)
 
         assert (answer.status_code, answer.headers["Allow"]) == (405, ", ".join(sorted(taken)))
-        assert answer.json()["error"]["message"].endswith(".")
+        assert answer.json()["detail"].endswith(".")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
@@ -132,7 +132,14 @@ def test_refusals_are_pages_for_people_and_json_for_programs(world: World) -> No
     """A person who sees JSON thinks that something is broken; a program that gets a page is."""
     program, person = world.get("/api/nothing"), world.page("/api/nothing")
 
-    assert program.json()["error"].keys() == {"code", "message"}
+    assert program.headers["Content-Type"] == "application/problem+json"
+    assert program.json() == {
+        "type": "urn:drivestream:problem:not_found",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "There is nothing here.",
+        "code": "not_found",
+    }
     assert "<h1>" in person.text
     assert "There is nothing here." in person.text
 
@@ -148,7 +155,7 @@ def test_bad_input_is_refused_in_a_sentence(world: World, ada: Person, path: str
     answer = world.get(path, ada)
 
     assert answer.status_code in {400, 404}
-    assert answer.json()["error"]["message"].endswith(".")
+    assert answer.json()["detail"].endswith(".")
     assert sees_no_internals(answer)
 
 

@@ -65,8 +65,8 @@ def test_a_file_that_nobody_listed_yet_says_how_long_that_may_take(pipeline: Pip
     closed = ask(pipeline, person, "GET", f"/api/files/{new}")
 
     assert (early.status_code, closed.status_code) == (404, 404)
-    assert "it is not listed yet" in early.json()["error"]["message"]
-    assert "connect it again" in closed.json()["error"]["message"]
+    assert "it is not listed yet" in early.json()["detail"]
+    assert "connect it again" in closed.json()["detail"]
 
 
 def test_each_step_from_a_change_to_search_has_its_moment(pipeline: Pipeline) -> None:

@@ -289,7 +289,7 @@ def test_a_selection_that_is_none_is_refused_in_a_sentence(pipeline: Pipeline, s
     answer = ask(pipeline, person, "PUT", "/api/settings", json=said)
 
     assert answer.status_code == 400
-    assert answer.json()["error"]["message"].endswith(".")
+    assert answer.json()["detail"].endswith(".")
     assert pipeline.count("settings", person) == 0
 
 

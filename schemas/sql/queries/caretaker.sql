@@ -79,6 +79,13 @@ UPDATE gdrive_jobs j SET finished_chunks = 0, checkpoint = NULL
 FROM ended WHERE j.job_id = ended.job_id
 RETURNING j.job_id;
 
+-- name: purge_requests
+-- Answers that nobody asks for again.
+DELETE FROM idempotent_requests WHERE (user_id, key) IN (
+    SELECT user_id, key FROM idempotent_requests WHERE made_at < app_now() - interval '1 day'
+    LIMIT :most FOR UPDATE SKIP LOCKED)
+RETURNING key;
+
 -- name: people_to_erase
 -- Who asked to be forgotten.
 SELECT user_id FROM users WHERE status = 'erasing' AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid));

@@ -13,6 +13,7 @@ SELECT
     count(*) FILTER (WHERE state = 'processing') AS processing,
     count(*) FILTER (WHERE state = 'waiting') AS waiting,
     coalesce(sum(size) FILTER (WHERE state NOT IN ('folder', 'deleted')), 0)::bigint AS listed_bytes,
+    coalesce(sum(size) FILTER (WHERE state IN ('queued', 'processing')), 0)::bigint AS bytes_to_go,
     max(indexed_at) AS last_indexed_at
 FROM gdrive_files WHERE user_id = app_user_id();
 
@@ -218,6 +219,14 @@ SELECT
     coalesce((SELECT sum(passages) FROM gdrive_chunks
         WHERE user_id = app_user_id() AND recorded_at >= app_now() - interval '1 minute'), 0)::bigint AS passages
 FROM gdrive_files WHERE user_id = app_user_id() AND state_at >= app_now() - interval '1 minute';
+
+-- name: status_pace
+-- How fast files have been done in the last ten minutes, or since the first of them.
+SELECT count(*) AS files, coalesce(sum(size) FILTER (WHERE state = 'indexed'), 0)::bigint AS bytes,
+    coalesce(extract(epoch FROM app_now() - min(state_at)), 0)::double precision AS seconds
+FROM gdrive_files
+WHERE user_id = app_user_id() AND state IN ('indexed', 'skipped', 'failed')
+    AND state_at >= app_now() - interval '10 minutes';
 
 -- name: receipt
 -- What an erasure left behind: that it happened. Whoever holds the id may see it; it says nothing about whom.

@@ -97,3 +97,34 @@ SELECT ask_to_be_forgotten() AS asked;
 -- One line in the append-only log of what we did with a person's account and files.
 INSERT INTO gdrive_audit_log (user_id, action, file_id, revision, bytes, why, outcome)
 VALUES (app_user_id(), :action, :file_id, :revision, CAST(:bytes AS bigint), :why, :outcome);
+
+-- name: offer_voucher
+-- Another dashboard sends one of its people to the consent: until when its link can be used.
+SELECT offer_voucher(CAST(:voucher_hash AS bytea), :caller, :person, :email, :return_url, :seconds) AS expires_at;
+
+-- name: redeem_voucher
+-- Whoever has just consented is that dashboard's person; NULL where it named another account, or too long ago.
+SELECT redeem_voucher(CAST(:voucher_hash AS bytea)) AS return_url;
+
+-- name: person_vouched
+-- Who another dashboard means.
+SELECT person_vouched(:caller, :person) AS user_id;
+
+-- name: begin_request
+-- The first with this key may be answered. One that was begun and never answered is taken over after its time.
+INSERT INTO idempotent_requests AS r (user_id, key, fingerprint) VALUES (app_user_id(), :key, CAST(:fingerprint AS bytea))
+ON CONFLICT (user_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = NULL, made_at = app_now()
+    WHERE r.made_at < app_now() - make_interval(secs => CASE WHEN r.status IS NULL THEN :abandoned ELSE :kept END)
+RETURNING key;
+
+-- name: request_before
+-- What this key was used for before.
+SELECT fingerprint, status, answer FROM idempotent_requests WHERE user_id = app_user_id() AND key = :key;
+
+-- name: end_request
+-- The answer, for whoever asks again.
+UPDATE idempotent_requests SET status = :status, answer = :answer WHERE user_id = app_user_id() AND key = :key;
+
+-- name: forget_request
+-- It was not answered: the key is free again.
+DELETE FROM idempotent_requests WHERE user_id = app_user_id() AND key = :key AND status IS NULL;
