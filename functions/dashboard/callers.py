@@ -35,6 +35,12 @@ def calling(request: flask.Request, config: Settings) -> str | None:
     return caller
 
 
+def refuse_no_name(request: flask.Request) -> None:
+    """A person is named as their dashboard may name them, or not at all. Raises `BadRequest`."""
+    if not NAME.fullmatch(request.headers.get(PERSON, "nobody")):
+        raise BadRequest(f"{PERSON} is 1 to 128 visible ASCII characters.", code="bad_person")
+
+
 def meant(request: flask.Request, database: Database, caller: str) -> UUID | None:
     """The person whom a service means; None where it names nobody, or nobody who has connected through it."""
     name = request.headers.get(PERSON, "")

@@ -119,11 +119,13 @@ def _caps(said: Any) -> dict[str, int | None]:
         raise BadRequest(
             f"Caps are whole numbers for a month, or null: any of {', '.join(CAPS)}, each at least 0.", code="bad_caps"
         )
-    return {name: said.get(name) for name in CAPS}
+    return {name: None if said.get(name) is None else int(said[name]) for name in CAPS}
 
 
 def _is_cap(said: Any) -> bool:
-    return said is None or (isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= MOST_CAP)
+    """A whole number, which JSON may write as 5.0."""
+    whole = (isinstance(said, int) and not isinstance(said, bool)) or (isinstance(said, float) and said.is_integer())
+    return said is None or (whole and 0 <= said <= MOST_CAP)
 
 
 def _folders(folders: Any) -> list[str]:

@@ -134,7 +134,7 @@ class Filters:
         `entity`. An empty one is none. Raises `BadRequest` with a sentence for a wrong one."""
         since, until = _moment(given.get("from")), _moment(given.get("to"), through=True)
         if since and until and since >= until:
-            raise BadRequest("The time to search in ends before it begins.", code="bad_time")
+            raise BadRequest("The time to search in ends before it begins.", status=422, code="bad_time")
         kind, name = _entity(given.get("entity"))
         return cls(
             _kinds(given.get("type")),

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import flask
 
+from functions.dashboard.callers import refuse_no_name
 from functions.dashboard.once import once
 from functions.dashboard.pace import Pace, address
 from functions.dashboard.visit import Visit
@@ -19,6 +20,7 @@ Story = Callable[..., flask.Response]
 _PARAMETER = re.compile(r"\{(\w+)\}")
 MATCHED = "drivestream.route"  # in the request's environ, for counting
 _UNBOUND = frozenset({"/assets/{name}", "/healthz", "/metrics", "/api/openapi.json"})
+ONCE = frozenset({"/api/disconnect", "/api/files/{file_id}/retry"})  # what may bear an Idempotency-Key
 _SEARCHES = frozenset({"/api/search", "/part/results"})
 _requests, _searches = Pace("requests"), Pace("searches")
 
@@ -48,6 +50,7 @@ def answer(routes: Iterable[Route], visit: Visit) -> flask.Response:
     method = "GET" if request.method == "HEAD" and request.path != "/signin" else request.method
     for route, match in found:
         if route.method == method:
+            refuse_no_name(request)
             told = _paced(visit, route)
             answer = _told(visit, route, match.groupdict())
             answer.headers.update(told)
@@ -63,7 +66,7 @@ def _told(visit: Visit, route: Route, blanks: dict[str, str]) -> flask.Response:
     caller has it already."""
     if route.method != "GET":
         visit.refuse_other_sites()
-        if route.path.startswith("/api/"):
+        if route.path in ONCE:
             return once(visit, lambda: route.story(visit, **blanks))
         return route.story(visit, **blanks)
     answer = route.story(visit, **blanks)

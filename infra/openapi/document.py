@@ -14,9 +14,9 @@ from pydantic.json_schema import models_json_schema
 from functions.dashboard.api import FILTERS
 from functions.dashboard.filters import FAMILIES
 from functions.dashboard.main import ROUTES
-from functions.dashboard.routes import Route
+from functions.dashboard.routes import ONCE, Route
 from infra.openapi import models
-from shared.domain.entities import KINDS
+from shared.domain.entities import KINDS, NAME_CHARACTERS
 
 FILE = Path(__file__).resolve().parents[2] / "functions" / "dashboard" / "openapi.json"
 Json = dict[str, Any]
@@ -34,17 +34,27 @@ def _choice(values: Iterable[str]) -> Json:
     return {"type": "string", "enum": list(values)}
 
 
-# What a parameter says, by its name; those of one path have one meaning.
-CURSOR = ("cursor", {"type": "string", "maxLength": 2000}, "where the last page ended: its `next_cursor`")
-STATE = ("state", _choice(FILTERS), "only files in this state")
+def _words(pattern: str, **more: Any) -> Json:
+    """A string of this form; an empty one is none."""
+    return {"type": "string", "pattern": f"^({pattern})?$", **more}
+
+
+# What a parameter says. `cursor` and `folder` are formats of ours: which there are is found out by asking.
+CURSOR = ("cursor", {"type": "string", "format": "cursor"}, "where the last page ended: its `next_cursor`")
+STATE = ("state", _choice(["", *FILTERS]), "only files in this state")
+DAY = {"anyOf": [{"const": ""}, {"type": "string", "format": "date"}, MOMENT]}
 NARROWED = (
-    ("type", {"type": "string"}, f"kinds, with commas between: {', '.join(FAMILIES)}"),
-    ("folder", ID, "the id of a folder of the person; everything below it"),
-    ("owner", {"type": "string"}, "an e-mail address, or `me`"),
-    ("from", {"type": "string"}, "a day, or a moment with its zone: modified then or later"),
-    ("to", {"type": "string"}, "a day, the last one included, or a moment"),
-    ("drive", ID, "the id of a shared drive, or `my-drive`"),
-    ("entity", {"type": "string"}, "`kind:name` of what is named there"),
+    ("type", _words(f"({'|'.join(FAMILIES)})(,({'|'.join(FAMILIES)})){{0,20}}"), "kinds, with commas between"),
+    ("folder", {"type": "string", "format": "folder"}, "the id of a folder of the person; everything below it"),
+    ("owner", _words("me|[A-Za-z0-9.+-]{1,60}@[A-Za-z0-9.-]{1,60}"), "an e-mail address, or `me`"),
+    ("from", DAY, "a day, or a moment with its zone: modified then or later"),
+    ("to", DAY, "a day, the last one included, or a moment"),
+    ("drive", _words("[A-Za-z0-9_-]{1,128}"), "the id of a shared drive, or `my-drive`"),
+    (
+        "entity",
+        _words(f"({'|'.join(KINDS)}):[^\\s\\x00]([^\\x00]{{0,198}}[^\\s\\x00])?"),
+        "`kind:name` of what is named",
+    ),
 )
 PLACE = (
     ("file_id", ID, "the file of the passage"),
@@ -93,6 +103,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             *NARROWED,
         ),
         required=("q",),
+        refusals={422: "The time to search in ends before it begins."},
     ),
     ("GET", "/api/search/similar"): Operation(
         "More like one place",
@@ -105,8 +116,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Who and what is named",
         models.Entities,
         query=(
-            ("kind", _choice(KINDS), "only of this kind"),
-            ("q", {"type": "string", "maxLength": 200}, "a part of the name"),
+            ("kind", _choice(["", *KINDS]), "only of this kind"),
+            ("q", {"type": "string", "maxLength": NAME_CHARACTERS}, "a part of the name"),
             CURSOR,
             ("limit", _limit(100, 50), "entities of a page"),
         ),
@@ -226,7 +237,7 @@ def _of_headers(route: Route, asked: Operation) -> list[Json]:
     found = []
     if asked.who != "everybody" and asked.who != "service":
         found.append(("Drivestream-Person", "^[!-~]{1,128}$", "whom a service means"))
-    if route.method == "POST":
+    if route.path in ONCE:
         found.append(("Idempotency-Key", "^[!-~]{1,255}$", "one answer, however often this is sent"))
     return [
         {"name": name, "in": "header", "description": about, "schema": {"type": "string", "pattern": pattern}}
@@ -241,7 +252,7 @@ def _responses(route: Route, asked: Operation) -> Json:
     said = {400: "Something that was asked cannot be.", 429: "Too fast.", 503: "Not now."}
     if asked.who != "everybody":
         said |= {401: "Nobody is signed in.", 403: "Not by this caller, or from another site's page."}
-    if route.method == "POST":
+    if route.path in ONCE:
         said |= {409: "It is being answered already.", 422: "The key was used for another request."}
     if route.method == "GET" and asked.media == "application/json":
         said[304] = "The caller has it already."
@@ -250,6 +261,8 @@ def _responses(route: Route, asked: Operation) -> Json:
     responses: Json = {str(asked.status): good}
     for status, about in sorted(said.items()):
         responses[str(status)] = {"description": about, **({"content": problem} if status >= 400 else {})}
+    if "{" in route.path:  # of a path that is none, the server itself says so
+        responses["404"]["content"] = {**problem, "text/html": {}}
     if (route.method, route.path) == ("GET", "/healthz"):
         responses["503"]["content"] = {"application/json": {"schema": schema}}
     return responses

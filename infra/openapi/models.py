@@ -193,7 +193,6 @@ class Freshness(Model):
     announced_after: float | None
     seen_after: float | None
     indexed_after: float | None
-    total: float | None
 
 
 class FileInFull(File):

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "insert": "passages into Postgres against psycopg: [--passages N] [--repetitions N] [--indexed N]",
     "faults": "files from a server that refuses and cuts: [--files N]",
     "search": "recall and time of a search: [--passages N] [--people N] [--queries N]",
+    "api": "anything at all, asked of the dashboard's API: [--examples N] [--seed N]",
     "relevance": "how good search is: labelled questions, by hybrid search, vectors alone and full text alone",
     "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
 }

@@ -194,8 +194,8 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def serve(postgres: PostgresServer, folder: Path) -> Iterator[World]:
-    """A dashboard on a database of its own. Everything is put back afterwards."""
+def serve(postgres: PostgresServer, folder: Path, **more: str) -> Iterator[World]:
+    """A dashboard on a database of its own, with `more` settings. Everything is put back afterwards."""
     name = f"dashboard_{next(_numbers)}_{uuid4().hex[:6]}"
     maintenance = connect_to_url(postgres.url_for("postgres", "postgres"))
     maintenance.execute_simple(f"CREATE DATABASE {name} TEMPLATE drivestream")
@@ -217,6 +217,7 @@ def serve(postgres: PostgresServer, folder: Path) -> Iterator[World]:
         "EMBEDDING_MODEL": MODEL,
         "PUBSUB_EMULATOR_HOST": broker.url,
         "RETRY_BASE_SECONDS": "0.05",
+        **more,
     }
     described = json.loads((ROOT / "infra" / "topology.json").read_text())
     topology.apply(

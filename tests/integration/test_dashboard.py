@@ -15,8 +15,9 @@ import flask
 import pytest
 import requests
 
-from functions.dashboard import health, stream
+from functions.dashboard import health, routes, stream
 from functions.dashboard.main import ROUTES
+from functions.dashboard.pace import Pace
 from functions.dashboard.visit import Visit
 from infra.local.postgres import PostgresServer
 from schemas.messages.file_changed_pb2 import FileChanged
@@ -890,6 +891,21 @@ def test_a_stream_is_brief_while_nothing_changes_and_ends_by_itself() -> None:
 
 
 # Health -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_search_too_many_is_refused_with_its_time(world: World, ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may cost a call of a model; others are not held up by it."""
+    now = 100.0
+    monkeypatch.setattr(routes, "_searches", Pace("searches", clock=lambda: now))
+    world.file(ada, "a.txt", ["One."])
+
+    told = [world.get("/api/search?q=one", ada) for _ in range(121)]
+
+    assert {answer.status_code for answer in told[:120]} == {200}
+    assert (told[-1].status_code, told[-1].headers["Retry-After"]) == (429, "1")
+    assert told[-1].json()["code"] == "too_fast"
+    assert world.get("/api/search?q=one", world.person("bob")).status_code == 200
+    assert world.get("/api/status", ada).status_code == 200
 
 
 def test_health_is_public_and_says_little(world: World) -> None:

@@ -114,7 +114,8 @@ SELECT person_vouched(:caller, :person) AS user_id;
 -- The first with this key may be answered. One that was begun and never answered is taken over after its time.
 INSERT INTO idempotent_requests AS r (user_id, key, fingerprint) VALUES (app_user_id(), :key, CAST(:fingerprint AS bytea))
 ON CONFLICT (user_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = NULL, made_at = app_now()
-    WHERE r.made_at < app_now() - make_interval(secs => CASE WHEN r.status IS NULL THEN :abandoned ELSE :kept END)
+    WHERE r.made_at < app_now() - make_interval(secs => CASE WHEN r.status IS NULL
+        THEN CAST(:abandoned AS double precision) ELSE CAST(:kept AS double precision) END)
 RETURNING key;
 
 -- name: request_before
