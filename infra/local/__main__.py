@@ -63,12 +63,11 @@ class Run:
         stack = Stack(self._options, self._terminal.say, self._stopping)
         try:
             stack.start()
-            # The functions' JSON lines go to a file; a person's lines to the terminal.
-            with Log(stack.data.logs / "functions.log") as log:
-                sys.stdout = log
-                return self._follow(stack)
+            # The functions' JSON lines go to a file, to the end of the process: requests that are under way while the
+            # stack stops would else speak after the summary, which is the last line for programs.
+            sys.stdout = Log(stack.data.logs / "functions.log")
+            return self._follow(stack)
         finally:
-            sys.stdout = sys.__stdout__
             self._terminal.close()
             stack.stop()
 

@@ -117,7 +117,9 @@ class Machine:
         self.start("--once", "--yes", "--json")
         code = self.wait()
         assert code == 0, f"exit code {code}: {self.said()[-3000:]}"
-        summary: dict[str, Any] = json.loads(self._output.read_text().splitlines()[-1])
+        last = self._output.read_text().splitlines()[-1]
+        summary: dict[str, Any] = json.loads(last)
+        assert "files" in summary, f"no summary, but {last}"
         return summary
 
     def stop(self) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from infra.local.__main__ import Run
 from infra.local.data_folder import DataFolder, Log
 from infra.local.errors import StackError
+from infra.local.options import options_of
 from infra.local.progress import Still
+from infra.local.stack import Stack
+from infra.local.terminal import Terminal, own_stdout
+from shared import log
 from shared.readers import Limits, images
 
 
@@ -45,6 +53,25 @@ def test_a_thread_may_speak_after_the_log_is_closed(tmp_path: Path) -> None:
     log.write("last words\n")
 
     assert (tmp_path / "log").read_text() == ""
+
+
+def test_nothing_follows_the_summary_on_standard_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Programs read the last line of `--once --json`; requests under way while the stack stops still log theirs."""
+    monkeypatch.setattr(Stack, "start", lambda self: self.data.open())
+    monkeypatch.setattr(Stack, "stop", lambda self: log.event("listed while it stops"))
+    monkeypatch.setattr(Run, "_follow", lambda self, stack: self._out.write('{"files": {}}\n') and 0)
+    monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+    out = own_stdout()
+
+    Run(options_of(["--data", str(tmp_path)]), Terminal(sys.stderr), out, threading.Event(), time.monotonic()).run()
+    log.event("listed after it")
+
+    assert capfd.readouterr().out == '{"files": {}}\n'
+    assert (tmp_path / "logs" / "functions.log").read_text().count("listed") == 2
+    out.close()
+    sys.stdout.close()
 
 
 def test_silence_is_noticed_again_and_again_until_something_moves() -> None:
