@@ -48,6 +48,25 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def made_data() -> Iterator[Path]:
+    """What a first start has made: whoever does not test the making begins with a copy of it."""
+    place = Path(tempfile.mkdtemp(prefix="drivestream-made-"))
+    place.chmod(0o711)
+    server = PostgresServer(place / "data")
+    server.start()
+    server.stop()
+    yield place / "data"
+    shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def data(folder: Path, made_data: Path) -> Path:
+    """Data that have been started and stopped before."""
+    subprocess.run(["cp", "-a", made_data, folder / "data"], check=True)
+    return folder / "data"
+
+
 @pytest.fixture
 def closed_folder(folder: Path) -> Path:
     """A folder that only its owner may enter, such as root's home."""
@@ -109,14 +128,14 @@ def test_it_keeps_what_it_was_told_between_starts(folder: Path) -> None:
     server.stop()
 
 
-def test_a_killed_stack_loses_nothing_and_starts_again(folder: Path) -> None:
+def test_a_killed_stack_loses_nothing_and_starts_again(data: Path) -> None:
     """A kill -9 of the stack: the server goes with it, and the next start finds every row."""
-    process = stack(folder / "data")
+    process = stack(data)
     _, pid = said(process)
     process.kill()
     process.wait()
 
-    server = PostgresServer(folder / "data")
+    server = PostgresServer(data)
     server.start()
 
     assert kept(server) == 1
@@ -126,11 +145,11 @@ def test_a_killed_stack_loses_nothing_and_starts_again(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 @pytest.mark.parametrize("where", ["open", "closed"])
-def test_a_server_ends_with_its_stack(folder: Path, where: str) -> None:
+def test_a_server_ends_with_its_stack(folder: Path, data: Path, where: str) -> None:
     """Nobody has to hunt for a process that was left behind."""
     if where == "closed":
         folder.chmod(0o700)
-    process = stack(folder / "data")
+    process = stack(data)
     _, pid = said(process)
 
     process.kill()
@@ -139,31 +158,31 @@ def test_a_server_ends_with_its_stack(folder: Path, where: str) -> None:
     until(lambda: "postgres" not in postgres._command_line(pid))
 
 
-def test_a_killed_server_recovers(folder: Path) -> None:
+def test_a_killed_server_recovers(data: Path) -> None:
     """A kill -9 of the database itself leaves a lock file and a log to be read again."""
-    process = stack(folder / "data")
+    process = stack(data)
     _, pid = said(process)
     os.kill(pid, signal.SIGKILL)
     process.kill()
     process.wait()
 
-    server = PostgresServer(folder / "data")
+    server = PostgresServer(data)
     server.start()
 
     assert kept(server) == 1
     server.stop()
 
 
-def test_a_server_that_was_left_over_is_stopped_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_was_left_over_is_stopped_first(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no kernel ends it with its parent, the next start finds it by its own pid file."""
     monkeypatch.setattr(unprivileged, "_BECOME", unprivileged._BECOME.replace('dies == "dies"', "False"))
-    left = PostgresServer(folder / "data")
+    left = PostgresServer(data)
     left.start()
     assert left._process
     assert left._lock
     left._lock.close()  # as if its launcher had been killed
 
-    server = PostgresServer(folder / "data")
+    server = PostgresServer(data)
     server.start()
 
     assert left._process.wait(10) == 0
@@ -171,13 +190,13 @@ def test_a_server_that_was_left_over_is_stopped_first(folder: Path, monkeypatch:
     server.stop()
 
 
-def test_a_pid_that_is_somebody_elses_is_left_alone(folder: Path) -> None:
+def test_a_pid_that_is_somebody_elses_is_left_alone(data: Path) -> None:
     """Process numbers are used again: a stale file must not get an innocent program killed."""
-    server = PostgresServer(folder / "data")
+    server = PostgresServer(data)
     server.start()
     server.stop()
     innocent = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    (folder / "data" / "cluster" / "postmaster.pid").write_text(f"{innocent.pid}\n{folder}/data/cluster\n")
+    (data / "cluster" / "postmaster.pid").write_text(f"{innocent.pid}\n{data}/cluster\n")
 
     server.start()
 
@@ -186,9 +205,9 @@ def test_a_pid_that_is_somebody_elses_is_left_alone(folder: Path) -> None:
     innocent.communicate()
 
 
-def test_two_stacks_do_not_share_a_folder(folder: Path) -> None:
+def test_two_stacks_do_not_share_a_folder(data: Path) -> None:
     """The second one says so, and does not stop the first one's database."""
-    first, second = PostgresServer(folder / "data"), PostgresServer(folder / "data")
+    first, second = PostgresServer(data), PostgresServer(data)
     first.start()
 
     with pytest.raises(PostgresError, match="Another Drivestream is using"):
@@ -242,9 +261,9 @@ def test_no_password_is_in_the_log(folder: Path) -> None:
     assert not [password for password in server._passwords.values() if password in log]
 
 
-def test_words_of_every_script_are_lowered(folder: Path) -> None:
+def test_words_of_every_script_are_lowered(data: Path) -> None:
     """Search must find Ähnlich by ähnlich, on a machine without any locale."""
-    server = PostgresServer(folder / "data")
+    server = PostgresServer(data)
     server.start()
     connection = connect_to_url(server.admin_url)
 
@@ -324,20 +343,20 @@ def test_an_ordinary_user_starts_it(closed_folder: Path) -> None:
 # Why not, in a sentence
 
 
-def test_a_port_in_use_is_said(folder: Path) -> None:
+def test_a_port_in_use_is_said(data: Path) -> None:
     """The most frequent reason of all."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PostgresError, match=f"Port {port} is used by another program"):
-            PostgresServer(folder / "data").start(port)
+            PostgresServer(data).start(port)
 
 
-def test_data_of_another_version_is_left_alone(folder: Path) -> None:
+def test_data_of_another_version_is_left_alone(data: Path) -> None:
     """An upgrade of Postgres is a decision; nothing is deleted or converted in passing."""
-    server = PostgresServer(folder / "data")
+    server = PostgresServer(data)
     server.start()
     server.stop()
-    (folder / "data" / "cluster" / "PG_VERSION").write_text("16\n")
+    (data / "cluster" / "PG_VERSION").write_text("16\n")
 
     with pytest.raises(PostgresError, match="was made by PostgreSQL 16, and this is PostgreSQL 18"):
         server.start()

@@ -89,10 +89,13 @@ def distribution_of() -> dict[str, str]:
     """Which installed distribution brings which module file, such as google/cloud/pubsub_v1 -> google-cloud-pubsub."""
     owner = {}
     for distribution in distributions():
-        for file in distribution.files or []:
-            if file.suffix in {".py", ".so"} and ".." not in file.parts:
-                name = file.parent if file.name == "__init__.py" else file.parent / file.name.partition(".")[0]
-                owner[name.as_posix().replace("/", ".")] = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
+        brings = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
+        for line in (distribution.read_text("RECORD") or "").splitlines():
+            file = line.rsplit(",", 2)[0]  # `distribution.files` makes a path of each, for seconds
+            if file.endswith((".py", ".so")) and ".." not in file:
+                folder, _, name = file.rpartition("/")
+                module = folder if name == "__init__.py" else f"{folder}/{name.partition('.')[0]}".lstrip("/")
+                owner[module.replace("/", ".")] = brings
     return owner
 
 

@@ -359,13 +359,13 @@ def test_other_packings_are_read_alike(pack: Callable[[bytes], bytes], suffix: s
 def test_a_packed_file_has_its_reasons_too() -> None:
     """A bomb, a torn one, an archive in it, one in an archive."""
     log = DICE.randbytes(300_000).hex().encode()
-    assert refused(gzip.compress(b"words " * 9_000_000), "words.gz").code == "zip_bomb"
+    assert refused(gzip.compress(b"words " * 500_000), "words.gz").code == "zip_bomb"
     torn = parts(gzip.compress(log)[:-9], "a.log.gz")
     assert "its end is missing" in str(getattr(torn[-1], "reason", ""))
     rotten = bytearray(gzip.compress(log))
     rotten[-6] ^= 1
     assert "cannot be unpacked" in str(getattr(parts(bytes(rotten), "a.log.gz")[-1], "reason", ""))
-    assert refused(bz2.compress(b"words " * 9_000_000), "words.bz2").code == "zip_bomb"
+    assert refused(bz2.compress(b"words " * 500_000), "words.bz2").code == "zip_bomb"
     heavy = lzma.compress(b"words\n", preset=9)
     assert refused(heavy, "a.txt.xz").reason.startswith("The file needs more than 40 MB of memory")
     for pack, suffix in ((bz2.compress, "bz2"), (lzma.compress, "xz")):
