@@ -269,14 +269,13 @@ class FolderDrive:
         return roots, drives
 
     def _root(self, space: str) -> tuple[str, int]:
-        self._store.run(
-            "INSERT OR IGNORE INTO roots (space, id, created) VALUES (?, ?, ?)",
-            space,
-            new_root_id(),
-            int(self._now() * 1000),
-        )
-        row = self._store.rows("SELECT id, created FROM roots WHERE space = ?", space)[0]
-        return row["id"], row["created"]
+        # Looked for first: a scan that finds nothing new writes nothing, and there are two in a second.
+        row = self._store.row("SELECT id, created FROM roots WHERE space = ?", space)
+        if row is not None:
+            return row["id"], row["created"]
+        root_id, created = new_root_id(), int(self._now() * 1000)
+        self._store.run("INSERT INTO roots (space, id, created) VALUES (?, ?, ?)", space, root_id, created)
+        return root_id, created
 
     def _walk(self, layout: Layout, drive_ids: Mapping[str, str]) -> dict[str, Entry]:
         """Every path on disk, a folder before what is in it."""
