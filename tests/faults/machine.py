@@ -6,49 +6,31 @@ process sees another one die first, as in a power cut. Needs Linux' /proc to fin
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from infra.local.hosting import free_port
-from infra.local.postgres import PostgresServer
-from infra.migrate import upgrade
+from tests.scratch_postgres import copy_new_database
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 240.0  # seconds until a condition that never comes true fails its test
+SHORT_LEASES = {"LEASE_SECONDS": "5"}  # whoever goes on after a kill waits until the leases of the dead are over
 
 
 def provide_database(data: Path) -> None:
     """Let a new folder of data begin with a database in which nobody is known yet: to make it takes longer than all
     else of a first start, and only the tests of that need to see it."""
     data.mkdir(mode=0o711)
-    subprocess.run(["cp", "-a", _new_database(), data / "postgres"], check=True)
-
-
-@cache
-def _new_database() -> Path:
-    place = Path(tempfile.mkdtemp(prefix="drivestream-database-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    place.chmod(0o711)
-    server = PostgresServer(place / "postgres")
-    server.start()
-    try:
-        upgrade(server.admin_url)
-    finally:
-        server.stop()
-    return place / "postgres"
+    copy_new_database(data / "postgres")
 
 
 class Machine:
@@ -59,7 +41,7 @@ class Machine:
         data: Path,
         folder: Path | None = None,
         *options: str,
-        environment: dict[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
     ) -> None:
         assert data.is_absolute(), "a shorter name could be in the command line of anybody"
@@ -112,9 +94,9 @@ class Machine:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=seconds)
 
-    def once(self) -> dict[str, Any]:
+    def once(self, *options: str) -> dict[str, Any]:
         """Connect, sync, wait until quiet: the summary. Fails unless every file is accounted for."""
-        self.start("--once", "--yes", "--json")
+        self.start("--once", "--yes", "--json", *options)
         code = self.wait()
         assert code == 0, f"exit code {code}: {self.said()[-3000:]}"
         last = self._output.read_text().splitlines()[-1]

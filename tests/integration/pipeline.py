@@ -46,7 +46,6 @@ from infra.local.postgres import PostgresServer
 from infra.local.pubsub import topology
 from infra.local.pubsub.server import PubSubServer
 from infra.local.secrets import SecretManagerServer
-from infra.migrate import upgrade
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
 from shared import config
@@ -56,6 +55,7 @@ from shared.adapters.pubsub import Outbox
 from shared.config import Settings
 from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, MY_DRIVE, SYNC_REQUESTS, TICKS
 from tests.contract.pdfs import number_on
+from tests.scratch_postgres import copy_new_database
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -157,8 +157,8 @@ class Pipeline:
             door.daemon_threads = True  # type: ignore[attr-defined]
             self._doors[name] = door
             threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        copy_new_database(data / "postgres")
         self.postgres = self._run(PostgresServer(data / "postgres", durable=False))
-        upgrade(self.postgres.admin_url)
         self.client_secret = client_secret = f"GOCSPX-{secrets.token_urlsafe(24)}"
         callback = [self.url("oauth_callback") + "/callback"]
         self.google = self._run(
@@ -264,6 +264,11 @@ class Pipeline:
         self.vertex.faults.clear()
         self.documents.faults.clear()
         self.firestore.faults.delay("Commit", 0.0)
+
+    def retire(self) -> None:
+        """Let the caretaker do nothing more for those who are here: what it does for everybody, it would do for the
+        hundred people of all tests before."""
+        self.sql("UPDATE users SET status = 'reconnect_needed' WHERE status = 'active'")
 
     # Settings ---------------------------------------------------------------------------------------------------------
 
@@ -608,6 +613,7 @@ def pipeline(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
     if first:
         request.config.add_cleanup(made.stop)
     made.heal()
+    made.retire()
     yield made
     made.heal()
     made.settle()
