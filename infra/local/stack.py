@@ -295,7 +295,7 @@ class Stack:
             "DOCUMENTAI_ENDPOINT": self._url("documentai"),
             "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr/processorVersions/local",
             "SWEEP_SECONDS": str(self.options.sweep_seconds),
-            "LEASE_SECONDS": "15",
+            "LEASE_SECONDS": os.environ.get("LEASE_SECONDS", "15"),  # after a kill, so long nobody goes on
             "RETRY_BASE_SECONDS": "0.2",
         }
         if self.options.drive:

@@ -117,16 +117,16 @@ def test_a_drive_elsewhere_is_read_and_followed(tmp_path: Path, notifies: bool) 
             drive.faults.fail("drives.list", 404, "notFound", times=None)
         with local_stack(None, "--drive", drive.url, "--token", token, "--sweep", "1") as stack:
             introduce(stack)
-            first = stack.once()
-            again = stack.once()
-            assert (first["files"]["indexed"], again["files"]["unchanged"], again["bytes"]) == (4, 4, 0)
             with stack.running():
+                stack.wait_until_read(4)
                 (folder / "log 1.txt").write_text("Entry 1: the paddle gear was greased.\n")
                 edited = "the paddle gear was greased"
                 wait_for(lambda: stack.names(edited) == ["log 1.txt"], lambda: state(stack, drive))
                 (folder / "log 2.txt").unlink()
                 wait_for(lambda: len(stack.files()) == 3, lambda: state(stack, drive))
                 heard = stack.events("drive_webhook", "notified")
+            again = stack.once()
+            assert (again["files"]["indexed"], again["files"]["unchanged"], again["bytes"]) == (0, 3, 0)
         assert drive.faults.calls["token"] >= 1
     assert bool(heard) == notifies
 
