@@ -41,7 +41,7 @@ def pubsub_emulator(jar: Path) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             with grpc.insecure_channel(host) as channel:
-                grpc.channel_ready_future(channel).result(timeout=30)
+                grpc.channel_ready_future(channel).result(timeout=120)
             yield host
         finally:
             process.kill()

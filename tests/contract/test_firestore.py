@@ -50,7 +50,10 @@ class Place:
     host: str
 
 
-@pytest.fixture(scope="module", params=["ours", "google"])
+GOOGLE = pytest.param("google", marks=pytest.mark.xdist_group("firestore_emulator"))  # started once, not by each worker
+
+
+@pytest.fixture(scope="module", params=["ours", GOOGLE])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     if request.param == "ours":
         server = FirestoreServer(tmp_path_factory.mktemp("firestore"), indexes=INDEXES)

@@ -129,7 +129,11 @@ def clients(name: str, host: str, server: PubSubServer | None = None) -> Iterato
         publisher.transport.close()
 
 
-@pytest.fixture(scope="module", params=["ours", "Google's emulator"])
+# Started once, and not by each worker.
+EMULATOR = pytest.param("Google's emulator", marks=pytest.mark.xdist_group("pubsub_emulator"))
+
+
+@pytest.fixture(scope="module", params=["ours", EMULATOR])
 def pubsub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
     """Each implementation in turn."""
     if request.param == "ours":

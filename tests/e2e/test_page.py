@@ -25,7 +25,10 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 HOSTILE = "<script>document.title='stolen'</script>\"><img src=x onerror=\"document.title='stolen'\">\u202efdp.exe"
 SENTENCE = "The keeper of the northern lighthouse lit the lamp at dusk."
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
+    pytest.mark.xdist_group("page"),  # one browser for all of them
+]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from shared.domain.terms import sought_terms
 from tests.integration.conftest import TestDatabase
 from tests.integration.dashboard_world import MODEL, Person, World, serve
 
+pytestmark = pytest.mark.xdist_group("search")  # one dashboard and its people for all of them
 PDF, DOC = "application/pdf", "application/vnd.google-apps.document"
 FOLDER = "application/vnd.google-apps.folder"
 
