@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.faults.machine import ROOT, Machine
+from tests.faults.machine import ROOT, Machine, provide_database
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: nobody clicks through it")
 
@@ -54,6 +54,7 @@ class Window:
 def stack() -> Iterator[Machine]:
     """The sample Drive, as `./dev local` serves it: nobody is connected yet."""
     place = Path(tempfile.mkdtemp(prefix="drivestream-browser-"))
+    provide_database(place / "data")
     machine = Machine(place / "data")
     try:
         with machine.running():

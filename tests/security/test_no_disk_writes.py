@@ -17,7 +17,7 @@ import pytest
 
 from infra.local.hosting import FUNCTIONS
 from tests.faults.folder import prose, write_folder
-from tests.faults.machine import Machine, tree
+from tests.faults.machine import Machine, provide_database, tree
 from tests.faults.visitor import Visitor
 from tests.unit.reader_samples import docx, paragraph, pdf
 
@@ -74,6 +74,7 @@ def watched() -> Iterator[Watched]:
     files = write_folder(folder, 300_000)
     trace = place / "trace"
     wrapper = tracer(trace)
+    provide_database(place / "data")
     machine = Machine(place / "data", folder, "--processes", wrapper=wrapper)
     try:
         with machine.running():

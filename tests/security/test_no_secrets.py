@@ -28,7 +28,7 @@ from infra.local.stack import PROJECT
 from shared.adapters.sealing import Seal
 from tests.faults.final_state import rows_of
 from tests.faults.folder import write_folder
-from tests.faults.machine import Machine
+from tests.faults.machine import Machine, provide_database
 from tests.faults.visitor import Visitor
 
 pytestmark = [
@@ -71,6 +71,7 @@ def life() -> Iterator[Life]:
     (folder / "leaver").mkdir()
     (folder / "leaver" / "note.txt").write_text("The leaver was here.")
     (folder / ".drive.json").write_text(json.dumps(layout))
+    provide_database(place / "data")
     machine = Machine(place / "data", folder, "--processes")
     try:
         with machine.running(), pytest.MonkeyPatch.context() as patch:

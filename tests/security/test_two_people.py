@@ -23,7 +23,7 @@ from pg8000.exceptions import DatabaseError
 
 from functions.dashboard.main import ROUTES
 from shared.adapters.postgres import connect_to_url
-from tests.faults.machine import Machine
+from tests.faults.machine import Machine, provide_database
 from tests.faults.visitor import Visitor
 from tests.unit.reader_samples import pdf
 
@@ -106,6 +106,7 @@ def two() -> Iterator[Two]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     (folder / ".drive.json").write_text(json.dumps(LAYOUT))
+    provide_database(place / "data")
     machine = Machine(place / "data", folder, "--processes")
     try:
         with machine.running():
