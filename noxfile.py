@@ -18,7 +18,9 @@ from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
-PROGRAMS = {f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas", "formats", "openapi")}
+PROGRAMS = {
+    f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas", "formats", "openapi")
+}
 
 nox.needs_version = ">=2026"
 nox.options.sessions = ["test"]
