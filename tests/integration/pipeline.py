@@ -75,7 +75,8 @@ AT_REST = {"indexed", "skipped", "failed", "deleted", "folder"}
 PERSONAL = (
     "users", "user_google_credentials", "settings", "signin_codes", "sessions", "gdrive_files", "gdrive_jobs",
     "gdrive_chunks", "memories", "entities", "relations", "gdrive_webhooks", "file_events", "costs", "reservations",
-    "gdrive_audit_log", "gdrive_censuses", "gdrive_census_findings", "idempotent_requests", "vouched_people",
+    "paid_pages", "paid_vectors", "gdrive_audit_log", "gdrive_censuses", "gdrive_census_findings",
+    "idempotent_requests", "vouched_people",
 )  # fmt: skip
 
 
@@ -256,6 +257,18 @@ class Pipeline:
             del os.environ[name]
         os.environ.update(self._before)
         shutil.rmtree(self.root, ignore_errors=True)
+
+    @contextmanager
+    def database_away(self) -> Iterator[None]:
+        """The database is stopped, and started anew with all that it had."""
+        port = self.postgres.port
+        self._admin.close()
+        self.postgres.stop()
+        try:
+            yield
+        finally:
+            self.postgres.start(port)
+            self._admin = connect_to_url(self.postgres.admin_url)
 
     def heal(self) -> None:
         """No faults, nothing on its way, and nothing remembered of it."""

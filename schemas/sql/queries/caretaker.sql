@@ -67,13 +67,21 @@ RETURNING job_id;
 -- again for nothing; its passages do not.
 WITH ended AS (
     SELECT j.job_id FROM gdrive_jobs j
-    WHERE j.state = 'skipped' AND j.finished_chunks > 0
+    WHERE j.state = 'skipped'
         AND j.updated_at < app_now() - make_interval(secs => CAST(:grace_seconds AS double precision))
-        AND EXISTS (SELECT FROM memories m WHERE m.job_id = j.job_id)
+        AND (j.finished_chunks > 0 AND EXISTS (SELECT FROM memories m WHERE m.job_id = j.job_id)
+            OR EXISTS (SELECT FROM paid_pages p WHERE p.job_id = j.job_id)
+            OR EXISTS (SELECT FROM paid_vectors p WHERE p.job_id = j.job_id))
     LIMIT :most FOR UPDATE SKIP LOCKED
 ),
 forgotten AS (
     DELETE FROM gdrive_chunks c USING ended WHERE c.job_id = ended.job_id
+),
+pages AS (
+    DELETE FROM paid_pages p USING ended WHERE p.job_id = ended.job_id
+),
+vectors AS (
+    DELETE FROM paid_vectors p USING ended WHERE p.job_id = ended.job_id
 )
 UPDATE gdrive_jobs j SET finished_chunks = 0, checkpoint = NULL
 FROM ended WHERE j.job_id = ended.job_id
