@@ -129,6 +129,8 @@ class Caretaker:
             while gone == PURGED:
                 with self._database.transaction(None) as tx:
                     gone = len(tx.rows(statement, most=PURGED, **more))
+        with self._database.transaction(None) as tx:
+            tx.run("purge_paid")
 
     def erase(self, user_id: str | None) -> None:
         """Forget everybody who asked for it. Begun again at any step, it ends the same. Raises `Unavailable` at the end

@@ -47,6 +47,7 @@ from infra.local.pubsub import topology
 from infra.local.pubsub.server import PubSubServer
 from infra.local.secrets import SecretManagerServer
 from infra.migrate import upgrade
+from schemas.messages.file_chunk_pb2 import FileChunk
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
 from shared import config
@@ -578,6 +579,20 @@ def wait_for(condition: Callable[[], T], otherwise: Callable[[], str] = lambda: 
         if time.monotonic() > deadline:
             raise AssertionError(otherwise())
         time.sleep(0.01)
+
+
+def with_chunks(pipeline: Pipeline, files: Mapping[str, str | bytes]) -> tuple[Person, list[FileChunk]]:
+    """Somebody whose files are read, and whose chunks nobody has understood yet: they are held."""
+    pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
+    pipeline.hold_lanes("ai-processor")
+    person = pipeline.person(files)
+    return person, pipeline.messages(FILE_CHUNKS, person, FileChunk)
+
+
+def go_on(pipeline: Pipeline) -> None:
+    """Deliver what was held, and wait for the end of it."""
+    pipeline.release_lanes("ai-processor")
+    pipeline.settle()
 
 
 def sha256(text: str) -> bytes:

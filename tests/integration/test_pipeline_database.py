@@ -3,35 +3,21 @@ docs/faults.md, through the function."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
 from schemas.messages.file_chunk_pb2 import FileChunk
-from shared.domain.names import FILE_CHUNKS
+from tests.contract.pdfs import scan_pdf
 from tests.integration.database_door import DatabaseDoor, Side
-from tests.integration.pipeline import Person, Pipeline, pipeline, stripes, wait_for
+from tests.integration.pipeline import Person, Pipeline, go_on, pipeline, stripes, wait_for, with_chunks
 from tests.integration.test_pipeline_faults import blocked
 from tests.integration.test_pipeline_spending import spent
 
 __all__ = ["pipeline", "stripes"]
 pytestmark = pytest.mark.xdist_group("pipeline")
-
-
-def with_chunks(pipeline: Pipeline, files: dict[str, str]) -> tuple[Person, list[FileChunk]]:
-    """Somebody whose files are read, and whose chunks nobody has understood yet: they are held."""
-    pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
-    pipeline.hold_lanes("ai-processor")
-    person = pipeline.person(files)
-    return person, pipeline.messages(FILE_CHUNKS, person, FileChunk)
-
-
-def go_on(pipeline: Pipeline) -> None:
-    """Deliver what was held, and wait for the end of it."""
-    pipeline.release_lanes("ai-processor")
-    pipeline.settle()
 
 
 def written_once(pipeline: Pipeline, person: Person, tokens: int) -> bool:
@@ -144,13 +130,12 @@ def test_a_writer_that_is_undone_by_a_deadlock_writes_again_and_pays_once(pipeli
             answer = pool.submit(pipeline.push, "ai_processor", chunk)
             wait_for(lambda: blocked(pipeline))
             other.execute_simple(f"SELECT 1 FROM users WHERE user_id = '{person.user_id}' FOR UPDATE")
+            assert not answer.done(), "the person was let go by whoever was undone"
             other.execute_simple("COMMIT")
             assert answer.result().status_code == 204
 
         assert written_once(pipeline, person, tokens)
         go_on(pipeline)
-    ((deadlocks,),) = pipeline.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-    assert deadlocks > 0
 
 
 # Full, or read only ---------------------------------------------------------------------------------------------------
@@ -202,6 +187,34 @@ def refusing(pipeline: Pipeline, state: str) -> Iterator[Callable[[], int]]:
         yield lambda: int(pipeline.sql("SELECT last_value - 1 + is_called::int FROM refused")[0][0])
     finally:
         pipeline.sql("DROP FUNCTION refuse CASCADE; DROP SEQUENCE refused")
+
+
+# Text it refuses ------------------------------------------------------------------------------------------------------
+
+
+def test_text_that_postgres_refuses_is_cleaned_on_its_way(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D7: NUL and half a surrogate pair, in a file and in what was recognised. A file of bytes is none of text."""
+    monkeypatch.setattr(pipeline.documents, "_recognise", lambda page: "Recognised\0 figs.")
+    texts = pipeline.vertex.texts
+    with pipeline.setting(ENTITIES="off"):
+        person = pipeline.person(
+            {
+                "a.txt": b"Text\0 figs.\n",
+                "b.json": rb'{"fruit": "Escaped\u0000 figs \ud800."}',
+                "c.txt": b"\xff\xfe" + "Wide figs \ud800.\n".encode("utf-16-le", "surrogatepass"),
+                "d.pdf": scan_pdf(1),
+            }
+        )
+
+    binary = pipeline.files(person)["a.txt"]
+    assert (binary["state"], bool(binary["reason"])) == ("skipped", True)
+    assert {name for name, state in pipeline.states(person).items() if state == "indexed"} == {
+        "b.json",
+        "c.txt",
+        "d.pdf",
+    }
+    assert {row["name"] for row in pipeline.search(person, "figs")} == set(others)
+    assert pipeline.vertex.texts - texts == pipeline.count("memories", person) == 3
 
 
 # Answers that are lost ------------------------------------------------------------------------------------------------

@@ -67,21 +67,13 @@ RETURNING job_id;
 -- again for nothing; its passages do not.
 WITH ended AS (
     SELECT j.job_id FROM gdrive_jobs j
-    WHERE j.state = 'skipped'
+    WHERE j.state = 'skipped' AND j.finished_chunks > 0
         AND j.updated_at < app_now() - make_interval(secs => CAST(:grace_seconds AS double precision))
-        AND (j.finished_chunks > 0 AND EXISTS (SELECT FROM memories m WHERE m.job_id = j.job_id)
-            OR EXISTS (SELECT FROM paid_pages p WHERE p.job_id = j.job_id)
-            OR EXISTS (SELECT FROM paid_vectors p WHERE p.job_id = j.job_id))
+        AND EXISTS (SELECT FROM memories m WHERE m.job_id = j.job_id)
     LIMIT :most FOR UPDATE SKIP LOCKED
 ),
 forgotten AS (
     DELETE FROM gdrive_chunks c USING ended WHERE c.job_id = ended.job_id
-),
-pages AS (
-    DELETE FROM paid_pages p USING ended WHERE p.job_id = ended.job_id
-),
-vectors AS (
-    DELETE FROM paid_vectors p USING ended WHERE p.job_id = ended.job_id
 )
 UPDATE gdrive_jobs j SET finished_chunks = 0, checkpoint = NULL
 FROM ended WHERE j.job_id = ended.job_id
@@ -93,6 +85,19 @@ DELETE FROM idempotent_requests WHERE (user_id, key) IN (
     SELECT user_id, key FROM idempotent_requests WHERE made_at < app_now() - interval '1 day'
     LIMIT :most FOR UPDATE SKIP LOCKED)
 RETURNING key;
+
+-- name: purge_paid
+-- What was kept for the next delivery of a chunk for which nobody waits any more.
+WITH waited_for AS (
+    SELECT j.job_id FROM gdrive_jobs j
+    JOIN gdrive_files f ON f.user_id = j.user_id AND f.file_id = j.file_id AND f.wanted_job = j.job_id
+    WHERE j.job_id IN (SELECT job_id FROM paid_pages UNION SELECT job_id FROM paid_vectors)
+        AND f.state IN ('queued', 'processing', 'waiting', 'failed')
+),
+pages AS (
+    DELETE FROM paid_pages WHERE job_id NOT IN (SELECT job_id FROM waited_for)
+)
+DELETE FROM paid_vectors WHERE job_id NOT IN (SELECT job_id FROM waited_for);
 
 -- name: people_to_erase
 -- Who asked to be forgotten.
