@@ -208,11 +208,8 @@ def test_text_that_postgres_refuses_is_cleaned_on_its_way(pipeline: Pipeline, mo
 
     binary = pipeline.files(person)["a.txt"]
     assert (binary["state"], bool(binary["reason"])) == ("skipped", True)
-    assert {name for name, state in pipeline.states(person).items() if state == "indexed"} == {
-        "b.json",
-        "c.txt",
-        "d.pdf",
-    }
+    others = {name: state for name, state in pipeline.states(person).items() if name != "a.txt"}
+    assert others == {"b.json": "indexed", "c.txt": "indexed", "d.pdf": "indexed"}
     assert {row["name"] for row in pipeline.search(person, "figs")} == set(others)
     assert pipeline.vertex.texts - texts == pipeline.count("memories", person) == 3
 

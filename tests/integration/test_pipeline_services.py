@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -12,6 +14,7 @@ from shared.domain.names import FILE_CHUNKS
 from tests.contract.pdfs import scan_pdf
 from tests.integration.pipeline import Person, Pipeline, go_on, long_text, pipeline, stripes, with_chunks
 from tests.integration.test_pipeline_faults import make_due
+from tests.integration.test_pipeline_scope import ask
 from tests.integration.test_pipeline_spending import spent
 
 __all__ = ["pipeline", "stripes"]
@@ -279,3 +282,58 @@ def test_a_file_keeps_its_model_until_it_is_read_again(pipeline: Pipeline) -> No
         person.put("a.txt", "The quinces are ripe and yellow.\n")
         pipeline.sync(person)
         assert models(pipeline, person) == {new}
+
+
+def test_a_new_model_reaches_finished_files_a_few_at_a_time_and_search_never_goes_blind(pipeline: Pipeline) -> None:
+    """D15: rolled out by the caretaker. Each file shows its old passages until it is whole in the new model, both are
+    found by their meaning meanwhile, and in the end nothing is left to do."""
+    old, new = pipeline.settings.embedding_model, "text-embedding-005"
+    with pipeline.setting(ENTITIES="off"):
+        person = pipeline.person({"a.txt": "The quinces are ripe.\n", "b.txt": "The quinces are not.\n"})
+        before = pipeline.passages(person)
+    rollout = {"EMBEDDING_MODEL": new, "EMBEDDING_MODEL_BEFORE": old, "ROLLOUT_FILES": "1"}
+    with alone(pipeline, person), pipeline.setting(ENTITIES="off", **rollout):
+        pipeline.hold_lanes("ai-processor")
+        pipeline.tick("reap")
+        pipeline.tick("reap")
+        under_way, meanwhile = sorted(pipeline.states(person).values()), pipeline.passages(person)
+        go_on(pipeline)
+        halfway, found = models_by_file(pipeline, person), by_meaning(pipeline, person, "quinces ripe")
+        pipeline.tick("reap")
+        texts = pipeline.vertex.texts
+        pipeline.tick("reap")
+
+        assert under_way == ["indexed", "processing"], "one at a time"
+        assert meanwhile == before
+        assert sorted(halfway.values()) == [{old}, {new}]
+        assert found == {"a.txt", "b.txt"}
+        assert models_by_file(pipeline, person) == {"a.txt": {new}, "b.txt": {new}}
+        assert pipeline.vertex.texts == texts
+        assert by_meaning(pipeline, person, "quinces ripe") == {"a.txt", "b.txt"}
+
+
+@contextmanager
+def alone(pipeline: Pipeline, person: Person) -> Iterator[None]:
+    """Nobody else's files are looked after for a while."""
+    others = pipeline.sql(f"SELECT user_id FROM users WHERE status = 'active' AND user_id <> '{person.user_id}'")
+    ids = ", ".join(f"'{row[0]}'" for row in others) or "NULL"
+    pipeline.sql(f"UPDATE users SET status = 'reconnect_needed' WHERE user_id IN ({ids})")
+    try:
+        yield
+    finally:
+        pipeline.sql(f"UPDATE users SET status = 'active' WHERE user_id IN ({ids})")
+
+
+def models_by_file(pipeline: Pipeline, person: Person) -> dict[str, set[str]]:
+    """The models of what search can find, file by file."""
+    found: dict[str, set[str]] = {}
+    for row in pipeline.passages(person):
+        found.setdefault(row[0], set()).add(row[-1])
+    return found
+
+
+def by_meaning(pipeline: Pipeline, person: Person, query: str) -> set[str]:
+    """The files that the dashboard finds by what a query means."""
+    answer = ask(pipeline, person, "GET", "/api/search", params={"q": query})
+    assert answer.status_code == 200, answer.text
+    return {one["file"]["name"] for one in answer.json()["results"] if "meaning" in one["matched"]}
