@@ -1,5 +1,4 @@
-"""What the database does wrongly, late or not at all while a chunk is understood: D1 to D7 of the table in
-docs/faults.md, through the function."""
+"""What the databases do wrongly, late or not at all while a file is understood: D1 to D8 of docs/faults.md."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import grpc
 import pytest
 
 from schemas.messages.file_chunk_pb2 import FileChunk
@@ -274,3 +274,26 @@ def test_a_connection_that_breaks_at_any_message_costs_no_delivery_and_no_second
                 exchanges_of(pipeline, door, chunk)  # know every statement again
         assert last > 10
         go_on(pipeline)
+
+
+# Firestore ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_firestore_that_is_busy_away_or_loses_its_answers_costs_nothing_but_time(pipeline: Pipeline) -> None:
+    """D8: cursors, tokens and quota live there. The change is found all the same, its file is read once, and nobody is
+    left holding the cursor."""
+    person = pipeline.person()
+    faults, reads = pipeline.firestore.faults, pipeline.reads(person)
+    for status in (grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        faults.fail_next("Commit", status)
+        faults.fail_next("BatchGetDocuments", status)
+    faults.lose_next_answer("Commit", 2)
+
+    person.put("a.txt", "Figs.\n")
+    pipeline.sync(person)
+    pipeline.tick("reap")
+    pipeline.sync(person)
+
+    assert pipeline.states(person) == {"a.txt": "indexed"}
+    assert pipeline.reads(person) == reads + 1
+    assert pipeline.documents_of(person)[f"cursors/{person.user_id}~my-drive"]["busy"] is False
