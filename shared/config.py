@@ -61,6 +61,10 @@ class Settings:
     embedding_dimensions: int = 768
     embedding_texts_per_request: int = 1
     embedding_tokens_per_request: int = 20_000
+    # A new model or pipeline version reaches what was finished before: so many files under way at once, 0: none by
+    # itself. Until it has reached them all, search asks for the old model's vectors, too.
+    rollout_files: int = 0
+    embedding_model_before: str = ""
     vertex_parallel_calls: int = 6  # of one instance, so that one chunk does not use up a quota
     entity_model: str = "gemini-3.5-flash-lite"
     prices: str = ""  # other prices than those of shared/domain/prices.py, as it says

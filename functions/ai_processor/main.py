@@ -8,9 +8,10 @@ reader sees the old revision or the new one, never a mix.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -34,7 +35,7 @@ from shared.domain.parts import Locator
 from shared.domain.spending import Account, CapReached, Spent, Wanted
 from shared.domain.terms import extra_terms
 from shared.domain.tokens import estimate_tokens
-from shared.passages import Passage, cut
+from shared.passages import Passage, cut, passage_hash
 
 Known = Callable[[Sequence[bytes]], set[bytes]]
 
@@ -63,23 +64,31 @@ class Understood:
     reused: frozenset[bytes] = frozenset()  # hashes whose vectors were paid for before
 
 
+@dataclass(slots=True)
+class Paid:
+    """What a chunk has had done to it and has not been written: by the deliveries before this one, and by this one."""
+
+    pages: list[str] | None = None  # the text of each, recognised
+    vectors: dict[str, array[float]] = field(default_factory=dict)  # by the passage's text, of this delivery
+
+
 def understand(chunk: FileChunk, understanding: Understanding, rows: Rows) -> None:
     """Once, at the lowest cost: a chunk that is recorded already, or that nobody wants, costs nothing."""
     if rows.recorded():
         return rows.finish()
-    account = Account(understanding.seconds, rows.allow)
+    account, paid = Account(understanding.seconds, rows.allow), rows.paid()
     try:
         rows.check_model()
-        result = understanding.of(chunk, rows.known, account)
+        result = understanding.of(chunk, rows.known, account, paid)
         return rows.write(result, account.spent)
     except CapReached:  # the file waits already
-        return rows.pay(account.spent)
+        return rows.pay(account.spent, paid)
     except (LongWait, BadAnswer) as wait:  # of the latter each delivery would be billed twice
-        return rows.pause(wait, account.spent)
+        return rows.pause(wait, account.spent, paid)
     except BaseException:
-        # What was billed and cannot be used counts all the same; what went wrong is what the broker is told.
+        # What was billed counts, and is kept for the next delivery; what went wrong is what the broker is told.
         with suppress(DrivestreamError):
-            rows.pay(account.spent)
+            rows.pay(account.spent, paid)
         raise
 
 
@@ -97,10 +106,11 @@ class Understanding:
         """How long a chunk may take."""
         return self._config.understanding_seconds
 
-    def of(self, chunk: FileChunk, known: Known, account: Account) -> Understood:
-        """Everything that is to be known of a chunk. `known` tells which passages this person already has."""
+    def of(self, chunk: FileChunk, known: Known, account: Account, paid: Paid) -> Understood:
+        """Everything that is to be known of a chunk. `known` tells which passages this person already has, `paid` what
+        was done to it before, and is told what is done now."""
         try:
-            text, marks = self._text(chunk, account)
+            text, marks = self._text(chunk, account, paid)
         except Skipped as why:
             return Understood(why=why)
         passages = cut(text, marks)
@@ -110,7 +120,7 @@ class Understanding:
         # Equal passages of one chunk, such as the same footer on every page, are paid for once too.
         fresh = {passage.hash: passage.text for passage in passages if passage.hash not in had}
         account.ask(tokens=sum(map(estimate_tokens, fresh.values())))
-        embedded = self._embedder.embed(list(fresh.values()), account)
+        embedded = self._embedder.embed(list(fresh.values()), account, paid.vectors)
         if embedded.reasons:  # found by their words alone
             log.event("not_embedded", "WARNING", passages=len(embedded.reasons))
         vector_of = dict(zip(fresh, embedded.vectors, strict=True))
@@ -122,20 +132,21 @@ class Understanding:
             found = self._finder.find(texts, account)
         return Understood(passages, vectors, found, reused=frozenset(had))
 
-    def _text(self, chunk: FileChunk, account: Account) -> tuple[str, list[tuple[int, Locator]]]:
+    def _text(self, chunk: FileChunk, account: Account, paid: Paid) -> tuple[str, list[tuple[int, Locator]]]:
         """Text, and the places it stands in. Raises `Skipped` for pages that cannot be recognised."""
         if chunk.kind == FileChunk.Kind.TEXT:
             return chunk.payload.decode(), [(mark.offset, locator_of(mark.locator)) for mark in chunk.marks]
         mime_type = "application/pdf" if chunk.kind == FileChunk.Kind.PAGES else chunk.mime_type
         place = locator_of(chunk.locator)
+        if paid.pages is None:
+            pages = _pages_of(place)
+            account.ask(pages=pages or 1)
+            paid.pages = [page.text for page in self._recognizer.recognize(chunk.payload, mime_type, pages, account)]
         pieces: list[str] = []
         marks, length = [], 0
-        pages = _pages_of(place)
-        account.ask(pages=pages or 1)
-        for page in self._recognizer.recognize(chunk.payload, mime_type, pages, account):
-            number = None if place.page_first is None else place.page_first + page.number - 1
-            marks.append((length, replace(place, page_first=number, page_last=number)))
-            pieces.append(page.text.rstrip() + "\n\n")
+        for number, page in enumerate(paid.pages, place.page_first or 0):
+            marks.append((length, replace(place, page_first=number, page_last=number) if place.page_first else place))
+            pieces.append(page.rstrip() + "\n\n")
             length += len(pieces[-1])
         return "".join(pieces), marks
 
@@ -153,6 +164,7 @@ class Rows:
         self._chunk = chunk
         self._config = config
         self._capped, self._pipeline = True, config.pipeline  # until somebody has looked
+        self._pages: list[str] | None = None
 
     def recorded(self) -> bool:
         """Is this chunk done already? Raises `Superseded` when nobody wants it."""
@@ -161,17 +173,27 @@ class Rows:
             lambda tx: tx.row("chunk_standing", job_id=self._chunk.job_id, index=self._chunk.index),
         )
         if row is None or not row["wanted"] or row["person"] == "erasing":
-            raise Superseded("Nobody wants this revision of the file any more.")
+            raise _superseded()
         if row["state"] not in ("streaming", "streamed", "waiting"):
             raise Superseded(f"The job has ended: {row['state']}.")
-        self._capped, self._pipeline = bool(row["capped"]), str(row["pipeline_version"])
+        self._capped, self._pipeline, self._pages = bool(row["capped"]), str(row["pipeline_version"]), row["paid_pages"]
         return bool(row["recorded"])
+
+    def paid(self) -> Paid:
+        """What earlier deliveries of this chunk had done and could not write, vectors aside: `known` names those."""
+        return Paid(self._pages)
 
     def known(self, hashes: Sequence[bytes]) -> set[bytes]:
         """Which of these passages this person has paid for already."""
         rows = self._database.run_transaction(
             self._chunk.user_id,
-            lambda tx: tx.rows("known_hashes", model=self._config.embedding_model, hashes=list(hashes)),
+            lambda tx: tx.rows(
+                "known_hashes",
+                model=self._config.embedding_model,
+                job_id=self._chunk.job_id,
+                index=self._chunk.index,
+                hashes=list(hashes),
+            ),
         )
         return {bytes(row["hash"]) for row in rows}
 
@@ -203,17 +225,27 @@ class Rows:
         """Run the finish step, in case the one who recorded the chunk died before it."""
 
         def story(tx: Transaction) -> None:
-            self._lock(tx)
+            hold(tx)
+            if not self._wanted(tx):
+                raise _superseded()
             self._finish(tx)
 
         self._database.run_transaction(self._chunk.user_id, story)
 
     def write(self, result: Understood, spent: Spent) -> None:
-        """Passages, vectors, what they name, the chunk's record and the finish step: all or nothing."""
+        """Passages, vectors, what they name, the chunk's record and the finish step: all or nothing. It is paid for, so
+        it waits for a database that is away."""
         chunk = self._chunk
+        attempt: str | None = None
 
         def story(tx: Transaction) -> None:
-            self._lock(tx)
+            nonlocal attempt
+            hold(tx)
+            wanted = self._wanted(tx)  # once an earlier attempt has ended, one way or the other
+            if attempt is not None and tx.rows("committed", attempt=attempt):
+                return  # only the answer was lost
+            if not wanted:
+                raise _superseded()
             place = json.dumps(locator_of(chunk.locator).as_json())
             recorded = tx.row(
                 "record_chunk",
@@ -226,29 +258,34 @@ class Rows:
                 reason=result.why.reason if result.why else None,
             )
             if recorded is not None:
+                attempt = recorded["attempt"]
                 self._save(tx, result)
+            if result.reused or self._pages is not None:
+                tx.run("forget_paid", job_id=chunk.job_id, index=chunk.index)
             self._pay(tx, spent)  # twice, where two were billed for the same chunk
             self._finish(tx)
 
-        self._database.run_transaction(chunk.user_id, story)
+        self._database.insist(chunk.user_id, story)
         log.event("understood", passages=len(result.passages), pages=spent.ocr_pages or None)
 
-    def pause(self, wait: Unavailable, spent: Spent) -> None:
+    def pause(self, wait: Unavailable, spent: Spent, paid: Paid) -> None:
         """The services are away for long, or answer nonsense: the file waits, and the caretaker puts it back."""
 
         def story(tx: Transaction) -> None:
             hold(tx)
             self._pause(tx, wait)
             self._pay(tx, spent)
+            self._keep(tx, paid)
 
         self._database.run_transaction(self._chunk.user_id, story)
 
-    def pay(self, spent: Spent) -> None:
-        """What was billed for a chunk that is not written."""
+    def pay(self, spent: Spent, paid: Paid) -> None:
+        """What was billed for a chunk that is not written is in the counters, and kept for its next delivery."""
 
         def story(tx: Transaction) -> None:
             hold(tx)
             self._pay(tx, spent)
+            self._keep(tx, paid)
 
         if self._capped or spent != Spent():
             self._database.run_transaction(self._chunk.user_id, story)
@@ -268,10 +305,18 @@ class Rows:
         if self._capped:
             settle(tx, self._chunk.job_id, self._chunk.index)
 
-    def _lock(self, tx: Transaction) -> None:
-        hold(tx)
-        if tx.row("lock_wanted_job", job_id=self._chunk.job_id) is None:
-            raise Superseded("Nobody wants this revision of the file any more.")
+    def _keep(self, tx: Transaction, paid: Paid) -> None:
+        place = {"job_id": self._chunk.job_id, "index": self._chunk.index}
+        if paid.pages is not None and paid.pages != self._pages:
+            tx.run("keep_paid_pages", pages=paid.pages, **place)
+        if paid.vectors:
+            vectors = ["[" + ",".join(map(str, vector)) + "]" for vector in paid.vectors.values()]
+            hashes = [passage_hash(text) for text in paid.vectors]
+            tx.run("keep_paid_vectors", hashes=hashes, vectors=vectors, **place)
+
+    def _wanted(self, tx: Transaction) -> bool:
+        """Lock the job. Whether its chunks are still wanted."""
+        return tx.row("lock_wanted_job", job_id=self._chunk.job_id) is not None
 
     def _save(self, tx: Transaction, result: Understood) -> None:
         chunk = self._chunk
@@ -318,6 +363,10 @@ class Rows:
         if finished is not None:
             event = "understood" if finished["state"] == "indexed" else finished["state"]
             tx.run("note_event", file_id=self._chunk.file_id, event=event, detail=finished["reason"])
+
+
+def _superseded() -> Superseded:
+    return Superseded("Nobody wants this revision of the file any more.")
 
 
 def _entity_rows(passage: Passage, named: Named) -> Iterator[dict[str, Any]]:

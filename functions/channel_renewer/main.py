@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 import functions_framework
 
@@ -26,7 +27,7 @@ from shared import log
 from shared.adapters import oauth
 from shared.adapters.access import Access
 from shared.adapters.firestore import Channels, Connections, Cursors
-from shared.adapters.postgres import Database
+from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
 from shared.adapters.watching import Watching
 from shared.config import Settings, settings
@@ -102,7 +103,7 @@ class Caretaker:
         self._outbox.confirm()
 
     def reap(self) -> None:
-        """Put back what waits, what lost its holder, and what lost its message."""
+        """Put back what waits, what lost its holder, what lost its message, and what other settings finished."""
         quiet = max(self._config.lease_seconds * 2, 60.0)
         with self._database.transaction(None) as tx:
             tx.rows("lift_caps")
@@ -111,15 +112,22 @@ class Caretaker:
             silent = tx.rows("quiet_files", most=MOST, quiet_seconds=max(quiet, LOST_SECONDS))
             for row in silent:
                 tx.run("reopen_streamed_jobs", user_id=row["user_id"], file_id=row["file_id"])
-        for row in (*due, *lost, *silent):
+            outdated = self._outdated(tx)
+        for row in (*due, *lost, *silent, *outdated):
             changed = FileChanged(user_id=str(row["user_id"]), file_id=row["file_id"], reason=FileChanged.Reason.WAITED)
             # What waited takes its own lane again, or a whole first sync would come back as if it were edited now.
             self._outbox.publish(FILE_CHANGES if row["lane"] == FRESH else FILE_BACKFILL, changed)
         for user_id, corpus in self._cursors.abandoned():
             self._ask(user_id, corpus, SyncRequested.Reason.PAGE)
         self._outbox.confirm()
-        if due or lost or silent:
-            log.event("put back", due=len(due), lost=len(lost), silent=len(silent))
+        if due or lost or silent or outdated:
+            log.event("put back", due=len(due), lost=len(lost), silent=len(silent), outdated=len(outdated))
+
+    def _outdated(self, tx: Transaction) -> list[dict[str, Any]]:
+        """What is to be read anew because the model or the pipeline is another one than it was finished by."""
+        if not self._config.rollout_files:
+            return []
+        return tx.rows("outdated_files", pipeline=self._config.pipeline, most=min(MOST, self._config.rollout_files))
 
     def purge(self) -> None:
         """Remove what nobody can see any more, job by job, and what nobody asks for again."""
@@ -129,6 +137,8 @@ class Caretaker:
             while gone == PURGED:
                 with self._database.transaction(None) as tx:
                     gone = len(tx.rows(statement, most=PURGED, **more))
+        with self._database.transaction(None) as tx:
+            tx.run("purge_paid")
 
     def erase(self, user_id: str | None) -> None:
         """Forget everybody who asked for it. Begun again at any step, it ends the same. Raises `Unavailable` at the end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import flask
@@ -68,13 +68,33 @@ def search(visit: Visit, asked: str, limit: int) -> Found:
     filters = Filters.of(visit.request.args)
     if filters.folder is not None:
         _refuse_unknown_folder(visit, filters.folder)
-    vector = _vector(visit.config, query)
+    vectors = {model: _vector(replace(visit.config, embedding_model=model), query) for model in _models(visit.config)}
     with visit.mine() as tx:
-        rows = tx.rows("search", **question(query, vector, visit.config.embedding_model, limit, filters))
+        found = [tx.rows("search", **question(query, vectors[model], model, limit, filters)) for model in vectors]
+        rows = merged(found, limit)
         files, entities = _files(tx, rows), _entities(tx, rows)
-    SEARCHES.labels("yes" if vector else "no").inc()
+    meaning = any(vectors.values())
+    SEARCHES.labels("yes" if meaning else "no").inc()
     results = [_result(row, files[row["file_id"]], query) for row in rows if row["file_id"] in files]
-    return Found(query, results, entities, meaning=vector is not None)
+    return Found(query, results, entities, meaning=meaning)
+
+
+def _models(config: Settings) -> list[str]:
+    """Whose vectors are looked at: the model's, and while another one is rolled out also those of the one before."""
+    return list(dict.fromkeys(filter(None, (config.embedding_model, config.embedding_model_before))))
+
+
+def merged(found: Sequence[list[dict[str, Any]]], limit: int) -> list[dict[str, Any]]:
+    """The best of what was found by one model's vectors each, best first. A passage has one model, so of two rows of
+    the same passage the better one knows its meaning, and no distance of one model is compared with another's."""
+    if len(found) == 1:
+        return found[0]
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in (row for rows in found for row in rows):
+        place = (row["file_id"], row["job_id"], row["index"], row["ordinal"])
+        if place not in best or row["score"] > best[place]["score"]:
+            best[place] = row
+    return sorted(best.values(), key=lambda row: (-row["score"], row["file_id"]))[:limit]
 
 
 def question(query: str, vector: str | None, model: str, most: int, filters: Filters) -> dict[str, Any]:

@@ -316,6 +316,25 @@ CREATE TABLE reservations ( -- what is under way of people who have a cap: taken
 );
 CREATE INDEX reservations_by_user ON reservations (user_id);
 
+CREATE TABLE paid_pages ( -- recognised for a chunk whose understanding failed afterwards: the next delivery goes on here
+    job_id uuid NOT NULL REFERENCES gdrive_jobs ON DELETE CASCADE,
+    index bigint NOT NULL,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    pages text[] NOT NULL,
+    PRIMARY KEY (job_id, index)
+);
+CREATE INDEX paid_pages_by_user ON paid_pages (user_id);
+
+CREATE TABLE paid_vectors ( -- the same for vectors, by the hash of their passage
+    job_id uuid NOT NULL REFERENCES gdrive_jobs ON DELETE CASCADE,
+    index bigint NOT NULL,
+    hash bytea NOT NULL,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    embedding halfvec(768) NOT NULL,
+    PRIMARY KEY (job_id, index, hash)
+);
+CREATE INDEX paid_vectors_by_user ON paid_vectors (user_id);
+
 CREATE TABLE gdrive_audit_log (
     entry_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
@@ -787,8 +806,8 @@ DECLARE
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
         'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'relations', 'gdrive_webhooks',
-        'file_events', 'costs', 'reservations', 'gdrive_audit_log', 'gdrive_censuses', 'gdrive_census_findings',
-        'idempotent_requests', 'vouched_people']
+        'file_events', 'costs', 'reservations', 'paid_pages', 'paid_vectors', 'gdrive_audit_log', 'gdrive_censuses',
+        'gdrive_census_findings', 'idempotent_requests', 'vouched_people']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', personal);

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
@@ -36,6 +37,9 @@ T = TypeVar("T")
 
 ROLES = ("drivestream_reader", "drivestream_worker", "drivestream_caretaker")
 ATTEMPTS = 5
+# In units of the base delay: how long something that was paid for waits for the database.
+PATIENT_DELAYS = 60
+LONGEST_DELAYS = 8
 RECYCLE_SECONDS = 1800.0  # a connection older than this is replaced: Cloud SQL's certificates last an hour
 CONNECT_SECONDS = 10.0
 
@@ -302,6 +306,21 @@ class Database:
                 if attempt == ATTEMPTS or time.monotonic() >= give_up:
                     raise
             time.sleep(self._settings.retry_base_seconds * 0.02 * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311
+        raise AssertionError("unreachable")
+
+    def insist(self, user_id: UUID | str | None, story: Callable[[Transaction], T]) -> T:
+        """`run_transaction` for what was paid for: while the database is away or takes no writes it is tried for a
+        minute (sixty times `retry_base_seconds`), since a redelivery would be billed once more."""
+        base = self._settings.retry_base_seconds
+        give_up = time.monotonic() + PATIENT_DELAYS * base
+        for attempt in count():
+            try:
+                return self.run_transaction(user_id, story)
+            except Unavailable as away:
+                pause = base * min(2**attempt, LONGEST_DELAYS) * random.uniform(0.5, 1.0)  # noqa: S311
+                if not away.code.startswith("database_") or time.monotonic() + pause >= give_up:
+                    raise
+            time.sleep(pause)
         raise AssertionError("unreachable")
 
     def close(self) -> None:

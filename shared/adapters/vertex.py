@@ -11,8 +11,8 @@ import threading
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,7 +62,8 @@ class _Threads:
         self._making = threading.Lock()
 
     def each(self, call: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """`call` of every item, a few at a time; the first error is raised and what has not begun is given up."""
+        """`call` of every item, a few at a time; the first error is raised, when what has begun is over, too: it may
+        have been billed. What has not begun is given up."""
         if len(items) < 2:
             return [call(item) for item in items]
         with self._making:
@@ -74,6 +75,7 @@ class _Threads:
         finally:
             for future in futures:
                 future.cancel()
+            wait(futures)
 
 
 # --- vectors ---------------------------------------------------------------------------------------------------------
@@ -95,14 +97,29 @@ class Embedder:
         self._model = EmbeddingModel(settings, credentials)
         self._threads = _Threads(settings.vertex_parallel_calls)
 
-    def embed(self, texts: Sequence[str], account: Account | None = None) -> Embedded:
-        """Vectors of `texts`, never of a text cut short. A text that the model refuses costs only itself.
+    def embed(
+        self,
+        texts: Sequence[str],
+        account: Account | None = None,
+        paid: MutableMapping[str, array[float]] | None = None,
+    ) -> Embedded:
+        """Vectors of `texts`, never of a text cut short. A text that the model refuses costs only itself. `paid` is
+        given each text's vector as soon as it is there, so that an error does not lose those of before.
 
         Raises `LongWait` where the quota or the account's time is used up, `Unavailable` where Vertex does not answer,
         or answers twice with what are no vectors of the settings' size.
         """
         account = account or Account()
-        done = self._threads.each(lambda batch: self._whole_or_halves(batch, account), list(self._batches(texts)))
+
+        def embed_batch(batch: list[str]) -> list[Vector]:
+            found = self._whole_or_halves(batch, account)
+            if paid is not None:
+                paid.update(
+                    {text: one.values for text, one in zip(batch, found, strict=True) if one.values is not None}
+                )
+            return found
+
+        done = self._threads.each(embed_batch, list(self._batches(texts)))
         vectors = [vector for batch in done for vector in batch]
         return Embedded(
             [vector.values for vector in vectors],

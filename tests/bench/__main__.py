@@ -17,7 +17,7 @@ BENCHMARKS = {
     "compare-stream": "streaming against MediaIoBaseDownload and curl: [--places near far capped] [--repetitions N]",
     "compare-load": "a thousand small files against the usual way: [--files N] [--repetitions N]",
     "freshness": "how soon an edit is found during a first sync and after: [--files N] [--edits N]",
-    "insert": "passages into Postgres against psycopg: [--passages N] [--repetitions N] [--indexed N]",
+    "insert": "passages into Postgres against psycopg: [--passages N] [--repetitions N] [--indexed N] [--language L]",
     "faults": "files from a server that refuses and cuts: [--files N]",
     "search": "recall and time of a search: [--passages N] [--people N] [--queries N]",
     "api": "anything at all, asked of the dashboard's API: [--examples N] [--seed N]",

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from struct import Struct
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import psycopg
@@ -46,14 +47,33 @@ _SOUGHT = 0.7
 Vector = Sequence[float]
 
 
+class Language(NamedTuple):
+    """How made text looks. English is known by its commonest words; others have terms beside the words, for a search
+    that knows compounds, scripts without spaces and what Arabic writes together."""
+
+    commonest: str
+    letters: str
+    longest: int = 11
+    between: str = " "
+
+
+LANGUAGES = {
+    "english": Language("the of and to", "abcdefghiklmnoprstuvw"),
+    "german": Language("der die und in", "abcdefghiklmnoprstuvwäöüß"),
+    "arabic": Language("في من على أن", "ابتثجحخدذرزسشصضطظعغفقكلمنهوي", longest=8),
+    "chinese": Language("的 是 了 在", "".join(map(chr, range(0x4E00, 0x4E00 + 3000))), longest=3, between=""),
+}
+
+
 def measure(arguments: list[str]) -> dict[str, object]:
     """Rows a second of both, without and with the large indexes, and the median of the ratios turn by turn."""
     parser = argparse.ArgumentParser(prog="./dev bench insert", description=__doc__.split("\n")[0])
     parser.add_argument("--passages", type=int, default=10_000)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--indexed", type=int, default=2_000, help="passages of the one comparison with both indexes")
+    parser.add_argument("--language", choices=LANGUAGES, default="english", help="all but English have terms")
     chosen = parser.parse_args(arguments)
-    passages, vectors = made(chosen.passages)
+    passages, vectors = made(chosen.passages, LANGUAGES[chosen.language])
     with table() as contest:
         for name in LARGE:
             contest.sql(f"DROP INDEX {name}")
@@ -65,6 +85,7 @@ def measure(arguments: list[str]) -> dict[str, object]:
     # Of neighbours: what else the machine does meanwhile comes and goes in longer times than a turn takes.
     ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
     return {
+        "language": chosen.language,
         "passages": chosen.passages,
         "ours_rows_a_second": round(statistics.median(ours)),
         "psycopg_rows_a_second": round(statistics.median(theirs)),
@@ -80,18 +101,18 @@ def measure(arguments: list[str]) -> dict[str, object]:
     }
 
 
-def made(number: int) -> tuple[list[Passage], list[Vector]]:
-    """Passages of about a thousand characters, each with a unit vector; the same every time."""
+def made(number: int, language: Language) -> tuple[list[Passage], list[Vector]]:
+    """Passages of 170 words (a thousand characters of English), each with a unit vector; the same every time."""
     chance = random.Random(3)
-    # English by its commonest words; other languages have terms beside the words, for a search that knows compounds.
-    words = ["the", "of", "and", "to"]
+    words = language.commonest.split()
     words += [
-        "".join(chance.choices("abcdefghiklmnoprstuvw", k=chance.randint(2, 11))) for _ in range(WORDS - len(words))
+        "".join(chance.choices(language.letters, k=chance.randint(2, language.longest)))
+        for _ in range(WORDS - len(words))
     ]
     often = [1 / place for place in range(1, WORDS + 1)]  # Zipf
     passages, vectors = [], []
     for ordinal in range(number):
-        text = " ".join(chance.choices(words, often, k=170))
+        text = language.between.join(chance.choices(words, often, k=170))
         at = Locator(byte_start=ordinal * 1000, byte_end=ordinal * 1000 + len(text), line_first=ordinal)
         passages.append(Passage(ordinal % CHUNK, text, at, sha256(text.encode()).digest(), 0))
         numbers = [chance.gauss(0, 1) for _ in range(DIMENSIONS)]

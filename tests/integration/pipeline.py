@@ -46,6 +46,7 @@ from infra.local.postgres import PostgresServer
 from infra.local.pubsub import topology
 from infra.local.pubsub.server import PubSubServer
 from infra.local.secrets import SecretManagerServer
+from schemas.messages.file_chunk_pb2 import FileChunk
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
 from shared import config
@@ -75,7 +76,8 @@ AT_REST = {"indexed", "skipped", "failed", "deleted", "folder"}
 PERSONAL = (
     "users", "user_google_credentials", "settings", "signin_codes", "sessions", "gdrive_files", "gdrive_jobs",
     "gdrive_chunks", "memories", "entities", "relations", "gdrive_webhooks", "file_events", "costs", "reservations",
-    "gdrive_audit_log", "gdrive_censuses", "gdrive_census_findings", "idempotent_requests", "vouched_people",
+    "paid_pages", "paid_vectors", "gdrive_audit_log", "gdrive_censuses", "gdrive_census_findings",
+    "idempotent_requests", "vouched_people",
 )  # fmt: skip
 
 
@@ -256,6 +258,18 @@ class Pipeline:
             del os.environ[name]
         os.environ.update(self._before)
         shutil.rmtree(self.root, ignore_errors=True)
+
+    @contextmanager
+    def database_away(self) -> Iterator[None]:
+        """The database is stopped, and started anew with all that it had."""
+        port = self.postgres.port
+        self._admin.close()
+        self.postgres.stop()
+        try:
+            yield
+        finally:
+            self.postgres.start(port)
+            self._admin = connect_to_url(self.postgres.admin_url)
 
     def heal(self) -> None:
         """No faults, nothing on its way, and nothing remembered of it."""
@@ -570,6 +584,20 @@ def wait_for(condition: Callable[[], T], otherwise: Callable[[], str] = lambda: 
         if time.monotonic() > deadline:
             raise AssertionError(otherwise())
         time.sleep(0.01)
+
+
+def with_chunks(pipeline: Pipeline, files: Mapping[str, str | bytes]) -> tuple[Person, list[FileChunk]]:
+    """Somebody whose files are read, and whose chunks nobody has understood yet: they are held."""
+    pipeline.messages(FILE_CHUNKS, Person("", pipeline.drive), FileChunk)
+    pipeline.hold_lanes("ai-processor")
+    person = pipeline.person(files)
+    return person, pipeline.messages(FILE_CHUNKS, person, FileChunk)
+
+
+def go_on(pipeline: Pipeline) -> None:
+    """Deliver what was held, and wait for the end of it."""
+    pipeline.release_lanes("ai-processor")
+    pipeline.settle()
 
 
 def sha256(text: str) -> bytes:

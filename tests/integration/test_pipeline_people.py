@@ -260,6 +260,13 @@ def test_who_asks_to_be_forgotten_leaves_nothing_but_an_anonymous_receipt(announ
         "INSERT INTO reservations SELECT job_id, 0, user_id, 1, 1, 1, now() FROM gdrive_jobs"
         f" WHERE user_id = '{old_id}'"
     )
+    announced.sql(
+        f"INSERT INTO paid_pages SELECT job_id, 0, user_id, '{{}}' FROM gdrive_jobs WHERE user_id = '{old_id}'"
+    )
+    announced.sql(
+        "INSERT INTO paid_vectors SELECT job_id, index, hash, user_id, embedding FROM memories"
+        f" WHERE user_id = '{old_id}' ON CONFLICT DO NOTHING"
+    )
     announced.sync(person, "CENSUS")
     had = left_of(announced, person)
     assert set(PERSONAL) - set(had) <= {"sessions", "signin_codes"}

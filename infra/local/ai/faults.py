@@ -66,6 +66,11 @@ class Faults:
         """The next `calls` calls are answered only after `seconds`, with their work done and counted."""
         self._plan(calls, {"slow": seconds})
 
+    def lose_next(self, calls: int, status: str = "DEADLINE_EXCEEDED") -> None:
+        """The next `calls` calls do their work, which is counted, and end with this code: done, and nobody gets to
+        know."""
+        self._plan(calls, {"lost": status})
+
     def garble_next(self, calls: int, how: str) -> None:
         """The next `calls` calls succeed with a bad answer; each server's class says which kinds it knows."""
         self._plan(calls, {"garble": how})
@@ -89,9 +94,11 @@ class Faults:
 
 
 async def delayed(fault: dict[str, Any], response: Response) -> Response:
-    """The answer, after the delay that was ordered for this call."""
+    """The answer, after the delay that was ordered for this call, or what is told instead of it."""
     if "slow" in fault:
         await anyio.sleep(fault["slow"])
+    if "lost" in fault:
+        return Refusal(fault["lost"], "The answer of this call was ordered to be lost.").response()
     return response
 
 

@@ -13,6 +13,23 @@ WHERE (f.user_id, f.file_id) IN (
     ORDER BY w.next_try LIMIT :most FOR UPDATE OF w SKIP LOCKED)
 RETURNING f.user_id, f.file_id, (SELECT j.lane FROM gdrive_jobs j WHERE j.job_id = f.wanted_job) AS lane;
 
+-- name: outdated_files
+-- Files that were finished by other settings, such as another model, so many that no more than `most` are under way; a
+-- quota that is used up holds them up. What they show stays until they are whole in the new ones.
+UPDATE gdrive_files f SET state = 'queued', state_at = app_now()
+WHERE (f.user_id, f.file_id) IN (
+    SELECT o.user_id, o.file_id FROM gdrive_files o JOIN users u USING (user_id)
+    JOIN gdrive_jobs j ON j.job_id = o.current_job
+    WHERE o.state = 'indexed' AND o.wanted_job = o.current_job AND u.status = 'active'
+        AND j.pipeline_version <> :pipeline
+    ORDER BY o.indexed_at
+    LIMIT greatest(0, :most - (
+        SELECT count(*) FROM gdrive_files w JOIN users u USING (user_id) JOIN gdrive_jobs j ON j.job_id = w.current_job
+        WHERE (w.state IN ('queued', 'processing') OR (w.state = 'waiting' AND w.reason_code = 'quota'))
+            AND u.status = 'active' AND j.pipeline_version <> :pipeline))
+    FOR UPDATE OF o SKIP LOCKED)
+RETURNING f.user_id, f.file_id, 'backfill' AS lane;
+
 -- name: lost_leases
 -- Jobs whose holder died: the lease ended by itself. Handed out once per lease.
 UPDATE gdrive_jobs j SET lease_until = NULL, updated_at = app_now()
@@ -85,6 +102,19 @@ DELETE FROM idempotent_requests WHERE (user_id, key) IN (
     SELECT user_id, key FROM idempotent_requests WHERE made_at < app_now() - interval '1 day'
     LIMIT :most FOR UPDATE SKIP LOCKED)
 RETURNING key;
+
+-- name: purge_paid
+-- What was kept for the next delivery of a chunk for which nobody waits any more.
+WITH waited_for AS (
+    SELECT j.job_id FROM gdrive_jobs j
+    JOIN gdrive_files f ON f.user_id = j.user_id AND f.file_id = j.file_id AND f.wanted_job = j.job_id
+    WHERE j.job_id IN (SELECT job_id FROM paid_pages UNION SELECT job_id FROM paid_vectors)
+        AND f.state IN ('queued', 'processing', 'waiting', 'failed')
+),
+pages AS (
+    DELETE FROM paid_pages WHERE job_id NOT IN (SELECT job_id FROM waited_for)
+)
+DELETE FROM paid_vectors WHERE job_id NOT IN (SELECT job_id FROM waited_for);
 
 -- name: people_to_erase
 -- Who asked to be forgotten.

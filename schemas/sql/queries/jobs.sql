@@ -119,15 +119,18 @@ WHERE f.user_id = app_user_id() AND f.file_id = ended.file_id AND f.wanted_job =
 RETURNING f.file_id;
 
 -- name: chunk_standing
--- Before anything is paid for: does the file still want this job, and is the chunk already done?
+-- Before anything is paid for: does the file still want this job, is the chunk already done, and what was paid for it
+-- before? A lock is asked for, too: where nothing can be written, nothing is to be paid for.
 SELECT j.state, j.pipeline_version, f.wanted_job = j.job_id AS wanted, u.status AS person,
     EXISTS (SELECT FROM gdrive_chunks c WHERE c.job_id = j.job_id AND c.index = :index) AS recorded,
     EXISTS (SELECT FROM settings s
-        WHERE s.user_id = j.user_id AND num_nonnulls(s.byte_cap, s.page_cap, s.token_cap) > 0) AS capped
+        WHERE s.user_id = j.user_id AND num_nonnulls(s.byte_cap, s.page_cap, s.token_cap) > 0) AS capped,
+    (SELECT p.pages FROM paid_pages p WHERE p.job_id = j.job_id AND p.index = :index) AS paid_pages
 FROM gdrive_jobs j
 JOIN gdrive_files f ON f.user_id = j.user_id AND f.file_id = j.file_id
 JOIN users u ON u.user_id = j.user_id
-WHERE j.user_id = app_user_id() AND j.job_id = :job_id;
+WHERE j.user_id = app_user_id() AND j.job_id = :job_id
+FOR KEY SHARE OF u;
 
 -- name: lock_wanted_job
 -- The last chunk and the end of the stream may commit together; whoever holds this row decides alone. A job that waits
@@ -138,7 +141,8 @@ WHERE j.user_id = app_user_id() AND j.job_id = :job_id AND j.state IN ('streamin
 FOR UPDATE OF j;
 
 -- name: record_chunk
--- A chunk delivered twice is one row.
+-- A chunk delivered twice is one row. `attempt` is by what to ask whether this transaction was committed, should the
+-- answer be lost.
 WITH recorded AS (
     INSERT INTO gdrive_chunks (job_id, index, user_id, kind, passages, locator, reason_code, reason)
     VALUES (:job_id, :index, app_user_id(), :kind, :passages, CAST(:locator AS jsonb), :code, :reason)
@@ -147,7 +151,11 @@ WITH recorded AS (
 )
 UPDATE gdrive_jobs j SET finished_chunks = finished_chunks + 1, updated_at = app_now()
 FROM recorded WHERE j.user_id = app_user_id() AND j.job_id = recorded.job_id
-RETURNING j.finished_chunks;
+RETURNING j.finished_chunks, pg_current_xact_id()::text AS attempt;
+
+-- name: committed
+-- A row where an earlier attempt was committed, although nobody got to know.
+SELECT 1 AS committed WHERE pg_xact_status(CAST(CAST(:attempt AS text) AS xid8)) = 'committed';
 
 -- name: stage_passages
 -- COPY into a table with row level security is refused, so passages are staged for this transaction only, as they are:
@@ -157,12 +165,14 @@ CREATE TEMP TABLE staged_passages (
 ) WITH (toast_tuple_target = 8160) ON COMMIT DROP;
 
 -- name: save_passages
--- From the staging table; a passage whose words this person already has takes over the vector that was paid for.
+-- From the staging table; a passage whose words this person already has takes over the vector that was paid for, and so
+-- does one whose vector an earlier delivery of the chunk could not write.
 INSERT INTO memories (job_id, index, ordinal, user_id, file_id, passage, terms, locator, hash, model, embedding)
 SELECT :job_id, :index, s.ordinal, app_user_id(), :file_id, s.passage, s.terms, s.locator, s.hash, :model,
     coalesce(s.embedding, (
         SELECT m.embedding FROM memories m
-        WHERE m.user_id = app_user_id() AND m.hash = s.hash AND m.model = :model AND m.embedding IS NOT NULL LIMIT 1))
+        WHERE m.user_id = app_user_id() AND m.hash = s.hash AND m.model = :model AND m.embedding IS NOT NULL LIMIT 1), (
+        SELECT p.embedding FROM paid_vectors p WHERE p.job_id = :job_id AND p.index = :index AND p.hash = s.hash))
 FROM staged_passages s
 ON CONFLICT (job_id, index, ordinal) DO NOTHING;
 
@@ -175,7 +185,33 @@ WHERE user_id = app_user_id() AND job_id = :job_id AND index = :index AND embedd
 -- name: known_hashes
 -- Which passages of this chunk has this person paid for already?
 SELECT DISTINCT hash FROM memories
-WHERE user_id = app_user_id() AND model = :model AND hash = ANY (CAST(:hashes AS bytea[])) AND embedding IS NOT NULL;
+WHERE user_id = app_user_id() AND model = :model AND hash = ANY (CAST(:hashes AS bytea[])) AND embedding IS NOT NULL
+UNION
+SELECT hash FROM paid_vectors
+WHERE job_id = :job_id AND index = :index AND hash = ANY (CAST(:hashes AS bytea[]));
+
+-- name: keep_paid_pages
+-- Recognised, and the chunk could not be written: its next delivery goes on from here. A job of which nobody will ask
+-- again keeps nothing.
+INSERT INTO paid_pages (job_id, index, user_id, pages)
+SELECT job_id, :index, user_id, CAST(:pages AS text[]) FROM gdrive_jobs
+WHERE user_id = app_user_id() AND job_id = :job_id AND state IN ('streaming', 'streamed', 'waiting', 'failed')
+    AND NOT EXISTS (SELECT FROM gdrive_chunks c WHERE c.job_id = :job_id AND c.index = :index)
+ON CONFLICT DO NOTHING;
+
+-- name: keep_paid_vectors
+-- The same for vectors.
+INSERT INTO paid_vectors (job_id, index, hash, user_id, embedding)
+SELECT j.job_id, :index, v.hash, j.user_id, CAST(v.embedding AS halfvec(768))
+FROM gdrive_jobs j, unnest(CAST(:hashes AS bytea[]), CAST(:vectors AS text[])) AS v(hash, embedding)
+WHERE j.user_id = app_user_id() AND j.job_id = :job_id AND j.state IN ('streaming', 'streamed', 'waiting', 'failed')
+    AND NOT EXISTS (SELECT FROM gdrive_chunks c WHERE c.job_id = j.job_id AND c.index = :index)
+ON CONFLICT DO NOTHING;
+
+-- name: forget_paid
+-- The chunk is written, with all that was paid for it.
+WITH pages AS (DELETE FROM paid_pages WHERE job_id = :job_id AND index = :index)
+DELETE FROM paid_vectors WHERE job_id = :job_id AND index = :index;
 
 -- name: save_entities
 -- Names found in the passages of one chunk, each a substring of its passage.
