@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +11,7 @@ from uuid import UUID
 import flask
 
 from functions.dashboard import words
+from functions.dashboard.cursors import cursor_at, no_cursor, position_of
 from functions.dashboard.estimate import finished_at
 from functions.dashboard.visit import SIGNED_OUT, Visit, as_json, checked_id, etag_of
 from shared.adapters.postgres import Transaction
@@ -23,6 +22,38 @@ STATES = ("listed", "indexed", "unchanged", "skipped", "failed", "deleted", "que
 FILTERS = ("queued", "processing", "waiting", "indexed", "skipped", "failed", "deleted")
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_FILES = 200
+
+
+@dataclass(frozen=True)
+class Sort:
+    """An order of files: its query, what a row has its place by, and how a cursor says that."""
+
+    query: str
+    key: Callable[[Mapping[str, Any]], Any]
+    read: Callable[[Any], Any]
+
+
+def _size(said: Any) -> int:
+    """A size in a cursor; one less, so that none is a number too."""
+    if not isinstance(said, int):
+        raise no_cursor()
+    return said - 1
+
+
+def _text(said: Any) -> str:
+    if not isinstance(said, str):
+        raise no_cursor()
+    return said
+
+
+SORTS: Mapping[str, Sort] = {
+    "state": Sort("files_page", lambda row: row["state_at"], lambda said: moment(_text(said))),
+    "name": Sort("files_by_name", lambda row: row["sort_name"], _text),
+    "size": Sort("files_by_size", lambda row: (-1 if row["size"] is None else row["size"]) + 1, _size),
+    "modified": Sort(
+        "files_by_modified", lambda row: row["modified_time"] or LONG_AGO, lambda said: moment(_text(said))
+    ),
+}
 
 
 # Stories ------------------------------------------------------------------------------------------------------------
@@ -49,6 +80,19 @@ def file(visit: Visit, file_id: str) -> flask.Response:
         return as_json(read_file(tx, checked_id(file_id)))
 
 
+def passages(visit: Visit, file_id: str) -> flask.Response:
+    """A page of what was read in one file."""
+    visit.signed_in()
+    given = visit.request.args
+    after = position_of(given["cursor"], int, int) if given.get("cursor") else [-1, -1]
+    most = whole_number(given.get("limit"), default=50, most=MOST_FILES)
+    with visit.mine() as tx:
+        if tx.row("file", file_id=checked_id(file_id)) is None:
+            raise BadRequest("There is no such file.", status=404, code="not_found")
+        found, cursor = read_passages(tx, file_id, after, most)
+    return as_json({"passages": found, "next_cursor": cursor})
+
+
 def settings(visit: Visit) -> flask.Response:
     """What the person has chosen."""
     with visit.mine() as tx:
@@ -72,21 +116,24 @@ def job(visit: Visit, job_id: str) -> flask.Response:
 
 @dataclass(frozen=True, slots=True)
 class FilesAsked:
-    """Which files somebody wants to see."""
+    """Which files somebody wants to see, in which order, and after which one."""
 
     state: str | None = None
-    before: datetime | None = None
-    before_id: str | None = None
+    sort: str = "state"
+    after: Any = None
+    after_id: str | None = None
     most: int = 50
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> FilesAsked:
         """Checked query parameters. Raises `BadRequest`."""
-        state = given.get("state") or None
+        state, sort = given.get("state") or None, given.get("sort") or "state"
         if state is not None and state not in FILTERS:
             raise BadRequest(f"There is no such state; there are {', '.join(FILTERS)}.", code="bad_state")
-        before, before_id = _position(given.get("cursor") or None)
-        return cls(state, before, before_id, whole_number(given.get("limit"), default=50, most=MOST_FILES))
+        if sort not in SORTS:
+            raise BadRequest(f"There is no such order; there are {', '.join(SORTS)}.", code="bad_sort")
+        after, after_id = _position(given["cursor"], sort) if given.get("cursor") else (None, None)
+        return cls(state, sort, after, after_id, whole_number(given.get("limit"), default=50, most=MOST_FILES))
 
 
 def read_status(tx: Transaction, since: datetime = LONG_AGO) -> dict[str, Any]:
@@ -123,10 +170,13 @@ def read_status(tx: Transaction, since: datetime = LONG_AGO) -> dict[str, Any]:
 
 def read_files(tx: Transaction, asked: FilesAsked) -> tuple[list[dict[str, Any]], str | None]:
     """A page of files, and where the next one begins."""
-    rows = tx.rows("files_page", state=asked.state, before=asked.before, before_id=asked.before_id, most=asked.most + 1)
+    given = {"state": asked.state, "most": asked.most + 1}
+    if asked.sort == "state":
+        rows = tx.rows("files_page", **given, before=asked.after, before_id=asked.after_id)
+    else:
+        rows = tx.rows(SORTS[asked.sort].query, **given, after=asked.after, after_id=asked.after_id)
     page = rows[: asked.most]
-    more = len(rows) > asked.most
-    return [_file(row) for row in page], _cursor(page[-1]) if more else None
+    return [_file(row) for row in page], _cursor(page[-1], asked.sort) if len(rows) > asked.most else None
 
 
 def _why_unknown(tx: Transaction) -> str:
@@ -164,6 +214,15 @@ def read_file(tx: Transaction, file_id: str) -> dict[str, Any]:
         "entities": tx.rows("file_entities", file_id=file_id),
         "relations": tx.rows("file_relations", file_id=file_id),
     }
+
+
+def read_passages(
+    tx: Transaction, file_id: str, after: Sequence[int], most: int
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of what was read in a file, in its order, and where the next one begins."""
+    rows = tx.rows("passages_of_file", file_id=file_id, index=after[0], ordinal=after[1], most=most + 1)
+    page = [{**row, "place": words.place(row["locator"])} for row in rows[:most]]
+    return page, cursor_at(page[-1]["index"], page[-1]["ordinal"]) if len(rows) > most else None
 
 
 def read_settings(tx: Transaction) -> dict[str, Any]:
@@ -243,19 +302,20 @@ def as_uuid(text: str) -> UUID:
         raise BadRequest("There is no such job.", status=404, code="not_found") from error
 
 
-def _cursor(row: Mapping[str, Any]) -> str:
-    position = json.dumps([row["state_at"].isoformat(), row["file_id"]])
-    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+def _cursor(row: Mapping[str, Any], sort: str) -> str:
+    key = SORTS[sort].key(row)
+    return cursor_at(sort, key.isoformat() if isinstance(key, datetime) else key, row["file_id"])
 
 
-def _position(cursor: str | None) -> tuple[datetime | None, str | None]:
-    if cursor is None:
-        return None, None
+def _position(cursor: str, sort: str) -> tuple[Any, str]:
+    """Where a page of this order ended."""
+    said, after, after_id = position_of(cursor, str, (int, str), str)
     try:
-        before, before_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return moment(before), checked_id(before_id)
-    except (ValueError, TypeError, AttributeError, RecursionError, BadRequest) as error:
-        raise BadRequest("This cursor is not one of ours. Begin at the first page.", code="bad_cursor") from error
+        if said != sort:
+            raise no_cursor()
+        return SORTS[sort].read(after), checked_id(after_id)
+    except (ValueError, TypeError, AttributeError, BadRequest) as error:
+        raise no_cursor() from error
 
 
 def _no_moment() -> BadRequest:

@@ -69,7 +69,11 @@ def change_settings(visit: Visit) -> flask.Response:
     null has no cap. What waited for a cap goes on within a minute.
     """
     visit.signed_in()  # before anything is said of what was asked
-    asked = _asked(visit.request)
+    return as_json(change(visit, _asked(visit.request)), 202)
+
+
+def change(visit: Visit, asked: dict[str, Any]) -> dict[str, Any]:
+    """Change what is asked, and announce it; the settings afterwards. Raises `BadRequest`."""
     folders = _folders(asked["selected_folders"]) if "selected_folders" in asked else None
     caps = _caps(asked["caps"]) if "caps" in asked else None
     with visit.mine() as tx:
@@ -82,7 +86,7 @@ def change_settings(visit: Visit) -> flask.Response:
         said = api.read_settings(tx)
     if folders is not None:
         _announce_selection(visit)
-    return as_json(said, 202)
+    return said
 
 
 def _refuse_unseen(request: flask.Request, current: Any) -> None:

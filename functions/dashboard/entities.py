@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +10,13 @@ import flask
 
 from functions.dashboard import words
 from functions.dashboard.api import whole_number
+from functions.dashboard.cursors import cursor_at, position_of
 from functions.dashboard.visit import Visit, as_json
 from shared.adapters.postgres import Transaction
 from shared.domain.entities import KINDS, NAME_CHARACTERS
 from shared.domain.errors import BadRequest
 
 MOST = 100
-LONGEST_CURSOR = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +36,10 @@ class Asked:
             raise BadRequest(f"There is no such kind; there are {', '.join(KINDS)}.", code="bad_kind")
         if query is not None and len(query) > NAME_CHARACTERS:
             raise BadRequest(f"A name has at most {NAME_CHARACTERS} characters.", code="long_query")
-        after = _position(given["cursor"]) if given.get("cursor") else (None, None, None)
-        return cls(kind, query, after, whole_number(given.get("limit"), default=50, most=MOST))
+        files, key_kind, key = (
+            position_of(given["cursor"], int, str, str) if given.get("cursor") else (None, None, None)
+        )
+        return cls(kind, query, (files, key_kind, key), whole_number(given.get("limit"), default=50, most=MOST))
 
 
 def find(visit: Visit) -> flask.Response:
@@ -83,19 +83,4 @@ def _entity(row: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> d
 
 
 def _cursor(row: Mapping[str, Any]) -> str:
-    position = json.dumps([row["files"], row["kind"], row["key"]])
-    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
-
-
-def _position(cursor: str) -> tuple[int, str, str]:
-    try:
-        files, kind, key = json.loads(base64.urlsafe_b64decode(cursor[:LONGEST_CURSOR] + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise _no_cursor() from error
-    if not (isinstance(files, int) and 0 <= files < 2**62 and isinstance(kind, str) and isinstance(key, str)):
-        raise _no_cursor()
-    return files, kind, key.replace("\0", "")
-
-
-def _no_cursor() -> BadRequest:
-    return BadRequest("This cursor is not one of ours. Begin at the first page.", code="bad_cursor")
+    return cursor_at(row["files"], row["kind"], row["key"])

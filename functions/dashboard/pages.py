@@ -15,8 +15,22 @@ import flask
 import jinja2
 
 from functions.dashboard import words
-from functions.dashboard.api import FILTERS, FilesAsked, read_file, read_files, read_status
+from functions.dashboard.api import (
+    FILTERS,
+    FilesAsked,
+    read_file,
+    read_files,
+    read_passages,
+    read_settings,
+    read_status,
+)
+from functions.dashboard.charts import by_day
+from functions.dashboard.checks import read_checks
+from functions.dashboard.costs import priced, prices_of, read_costs, read_freshness
+from functions.dashboard.cursors import cursor_at, position_of
 from functions.dashboard.filters import FAMILIES, NAMES
+from functions.dashboard.history import AUDIT, LOGS, before_of, read_page
+from functions.dashboard.scope import read_folders, read_tree
 from functions.dashboard.search import LONGEST, Found, most, search, similar
 from functions.dashboard.snippets import Snippet
 from functions.dashboard.visit import Visit, checked_id, origin_of
@@ -24,7 +38,7 @@ from shared.adapters.postgres import Transaction
 from shared.domain.errors import BadRequest
 
 HERE = Path(__file__).parent
-ASSETS = {"app.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
+ASSETS = {"app.css": "text/css", "app.js": "text/javascript", "tree.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'; "
@@ -44,13 +58,80 @@ def first(visit: Visit) -> flask.Response:
 
 
 def file(visit: Visit, file_id: str) -> flask.Response:
-    """One file: why it is where it is, and what happened to it."""
+    """One file: why it is where it is, what happened to it, what was read in it, and what that cost."""
+    if visit.user_id is None:
+        return _page(visit, "welcome.html", 401, receipt=None)
+    given = visit.request.args
+    after = position_of(given["cursor"], int, int) if given.get("cursor") else [-1, -1]
+    with visit.mine() as tx:
+        known = read_file(tx, checked_id(file_id))
+        passages, more = read_passages(tx, file_id, after, 10)
+        cost = tx.row("cost_of_file", file_id=file_id)
+        entries, _ = read_page(tx, AUDIT, None, 20, file_id=file_id)
+        status = read_status(tx)
+    assert cost is not None
+    return _page(
+        visit, "file.html", file=known, status=status, asked="asked" in given, passages=passages, more=more,
+        paged=bool(given.get("cursor")), cost=priced(cost, prices_of(visit.config)), entries=entries,
+    )  # fmt: skip
+
+
+def history(visit: Visit) -> flask.Response:
+    """What was done, to files or with the account, and the whole of it as a file."""
+    if visit.user_id is None:
+        return _page(visit, "welcome.html", 401, receipt=None)
+    given = visit.request.args
+    name = "audit" if given.get("log") == "audit" else "activity"
+    with visit.mine() as tx:
+        rows, before = read_page(tx, LOGS[name], before_of(given), 50)
+        status = read_status(tx)
+    older = cursor_at(before) if before is not None else None
+    return _page(visit, "history.html", status=status, log=name, rows=rows, older=older, paged="cursor" in given)
+
+
+def spending(visit: Visit) -> flask.Response:
+    """What it costs, and how fresh it is, day by day."""
     if visit.user_id is None:
         return _page(visit, "welcome.html", 401, receipt=None)
     with visit.mine() as tx:
-        known = read_file(tx, checked_id(file_id))
-        status = read_status(tx)
-    return _page(visit, "file.html", file=known, status=status, asked="asked" in visit.request.args)
+        status, costs, fresh = read_status(tx), read_costs(tx, visit.config), read_freshness(tx)
+    today = status["now"].date()
+    return _page(
+        visit, "costs.html", status=status, costs=costs, fresh=fresh,
+        spent=by_day(costs["days"], "dollars", today), took=by_day(fresh, "slowest", today),
+    )  # fmt: skip
+
+
+def choices(visit: Visit) -> flask.Response:
+    """What the person has chosen, what we may see, and how to end it."""
+    if visit.user_id is None:
+        return _page(visit, "welcome.html", 401, receipt=None)
+    given = visit.request.args
+    with visit.mine() as tx:
+        status, chosen = read_status(tx), read_settings(tx)
+        tree = read_tree(tx, [checked_id(folder) for folder in given.getlist("open")][:50])
+        grant, month = tx.row("grant_in_words"), read_costs(tx, visit.config)["month"]
+    return _page(
+        visit, "settings.html", status=status, chosen=chosen, tree=tree, grant=grant, month=month,
+        saved="saved" in given, opened=given.getlist("open"),
+    )  # fmt: skip
+
+
+def branch(visit: Visit) -> flask.Response:
+    """The folders in one, for the tree of the settings page."""
+    with visit.mine() as tx:
+        parent = checked_id(visit.request.args.get("parent", ""))
+        return _page(visit, "part_folders.html", tree=[{**one, "chosen": False, "inside": None} for one in
+            read_folders(tx, parent)], opened=[])  # fmt: skip
+
+
+def well(visit: Visit) -> flask.Response:
+    """Whether everything is well, part by part."""
+    if visit.user_id is None:
+        return _page(visit, "welcome.html", 401, receipt=None)
+    with visit.mine() as tx:
+        status, checks = read_status(tx), read_checks(tx)
+    return _page(visit, "health.html", status=status, checks=checks)
 
 
 def progress(visit: Visit) -> flask.Response:
@@ -97,8 +178,8 @@ def _progress(tx: Transaction) -> dict[str, Any]:
 def _files(visit: Visit, tx: Transaction) -> dict[str, Any]:
     asked = FilesAsked.of(visit.request.args)
     found, cursor = read_files(tx, asked)
-    older = urlencode({"state": asked.state or "", "cursor": cursor}) if cursor else None
-    return {"files": found, "state": asked.state, "older": older, "paged": asked.before is not None}
+    older = _asking({"state": asked.state or "", "sort": asked.sort, "cursor": cursor}) if cursor else None
+    return {"files": found, "state": asked.state, "sort": asked.sort, "older": older, "paged": asked.after is not None}
 
 
 def _results(visit: Visit) -> dict[str, Any]:
@@ -157,6 +238,8 @@ def templates() -> jinja2.Environment:
         "size": words.size,
         "number": words.number,
         "time": words.time,
+        "dollars": words.dollars,
+        "seconds": words.seconds,
         "sentence": words.sentence,
     }
     made.globals |= {
@@ -165,6 +248,7 @@ def templates() -> jinja2.Environment:
         "every": words.every,
         "asset": _address,
         "kind": _kind,
+        "place": words.place,
         "pieces": _pieces,
         "asking": _asking,
         "STATES": words.STATES,

@@ -70,7 +70,7 @@ def _told(visit: Visit, route: Route, blanks: dict[str, str]) -> flask.Response:
             return once(visit, lambda: route.story(visit, **blanks))
         return route.story(visit, **blanks)
     answer = route.story(visit, **blanks)
-    if answer.status_code == 200 and answer.mimetype == "application/json":
+    if answer.status_code == 200 and answer.mimetype == "application/json" and not answer.is_streamed:
         answer.add_etag()
         answer.make_conditional(visit.request)
     return answer

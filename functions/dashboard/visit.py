@@ -129,11 +129,14 @@ def etag_of(payload: Any) -> str:
 
 
 def _dumped(payload: Any) -> str:
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), default=plain)
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str | int | float:
+    """A value in its JSON form. Raises `TypeError` for one that has none."""
     match value:
+        case int() | float() | str():
+            return value
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case date():

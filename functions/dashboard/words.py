@@ -71,6 +71,21 @@ def number(count: int) -> str:
     return f"{count:,}".replace(",", "\u202f")
 
 
+def dollars(amount: float) -> str:
+    """US dollars as a person reads them: cents where they are whole, and never nothing for something."""
+    return "$0" if amount == 0 else "under 1 ct" if amount < 0.01 else f"${amount:,.2f}"
+
+
+def seconds(length: float | None) -> str:
+    """How long something took."""
+    if length is None:
+        return ""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if length >= 2 * size:
+            return f"{length / size:.0f} {unit}"
+    return f"{length:.1f} s" if length < 10 else f"{length:.0f} s"
+
+
 def counted(count: int, thing: str) -> str:
     """A number of things: "1 file", "2 files"."""
     return f"{number(count)} {thing if count == 1 else thing + 's'}"

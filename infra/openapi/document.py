@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from functions.dashboard.api import FILTERS
+from functions.dashboard.api import FILTERS, SORTS
 from functions.dashboard.filters import FAMILIES
+from functions.dashboard.history import LOGS
 from functions.dashboard.main import ROUTES
 from functions.dashboard.routes import ONCE, Route
 from infra.openapi import models
@@ -39,9 +40,13 @@ def _words(pattern: str, **more: Any) -> Json:
     return {"type": "string", "pattern": f"^({pattern})?$", **more}
 
 
-# What a parameter says. `cursor` and `folder` are formats of ours: which there are is found out by asking.
-CURSOR = ("cursor", {"type": "string", "format": "cursor"}, "where the last page ended: its `next_cursor`")
+def _cursor(of: str) -> tuple[str, Json, str]:
+    return ("cursor", {"type": "string", "format": f"{of}-cursor"}, "where the last page ended: its `next_cursor`")
+
+
+# What a parameter says. Cursors and folders are formats of ours: which there are is found out by asking.
 STATE = ("state", _choice(["", *FILTERS]), "only files in this state")
+SORT = ("sort", _choice(["", *SORTS]), "in which order; `state`: the newest change of state first")
 DAY = {"anyOf": [{"const": ""}, {"type": "string", "format": "date"}, MOMENT]}
 NARROWED = (
     ("type", _words(f"({'|'.join(FAMILIES)})(,({'|'.join(FAMILIES)})){{0,20}}"), "kinds, with commas between"),
@@ -85,9 +90,39 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "How far it is", models.Status, query=(("since", MOMENT, "counts what was done since then"),)
     ),
     ("GET", "/api/files"): Operation(
-        "A page of files", models.Files, query=(STATE, CURSOR, ("limit", _limit(200, 50), "files of a page"))
+        "A page of files",
+        models.Files,
+        query=(STATE, SORT, _cursor("files"), ("limit", _limit(200, 50), "files of a page")),
     ),
     ("GET", "/api/files/{file_id}"): Operation("Everything about one file", models.FileInFull, refusals=_NO_FILE),
+    ("GET", "/api/files/{file_id}/passages"): Operation(
+        "What was read in a file",
+        models.Passages,
+        query=(_cursor("passages"), ("limit", _limit(200, 50), "passages of a page")),
+        refusals=_NO_FILE,
+    ),
+    ("GET", "/api/activity"): Operation(
+        "What happened to files",
+        models.Activity,
+        query=(_cursor("activity"), ("limit", _limit(200, 50), "events of a page")),
+    ),
+    ("GET", "/api/audit"): Operation(
+        "What was done in the person's name",
+        models.Audit,
+        query=(
+            _cursor("audit"),
+            ("limit", _limit(200, 50), "entries of a page"),
+            ("file_id", _words(ID["pattern"][1:-1]), "of one file"),
+        ),
+    ),
+    ("GET", "/api/export/{log}/{form}"): Operation("A whole log as a file", None, media="text/csv, application/json"),
+    ("GET", "/api/freshness"): Operation("How long changes took into search", models.FreshnessDays),
+    ("GET", "/api/folders"): Operation(
+        "The folders in a folder, or the outermost ones",
+        models.Folders,
+        query=(("parent", _words(ID["pattern"][1:-1]), "the folder they are in"),),
+    ),
+    ("GET", "/api/health"): Operation("Whether everything is well, part by part", models.Checks),
     ("POST", "/api/files/{file_id}/retry"): Operation(
         "Look at a file again", models.Asked, 202, refusals={**_NO_FILE, 409: "A folder has no text of its own."}
     ),
@@ -118,7 +153,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         query=(
             ("kind", _choice(["", *KINDS]), "only of this kind"),
             ("q", {"type": "string", "maxLength": NAME_CHARACTERS}, "a part of the name"),
-            CURSOR,
+            _cursor("entities"),
             ("limit", _limit(100, 50), "entities of a page"),
         ),
     ),
@@ -150,7 +185,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/drive/files"): Operation(
         "The same files as `/api/files`, in the form of another dashboard",
         models.DriveFiles,
-        query=(STATE, CURSOR, ("limit", _limit(200, 50), "files of a page")),
+        query=(STATE, SORT, _cursor("files"), ("limit", _limit(200, 50), "files of a page")),
     ),
     ("GET", "/api/drive/job"): Operation("How far the reading of the Drive is", models.DriveJobStatus),
     ("GET", "/healthz"): Operation(
@@ -218,7 +253,12 @@ def _operation(route: Route, asked: Operation) -> Json:
 
 
 def _of_path(route: Route) -> list[Json]:
-    schemas = {"file_id": ID, "job_id": {"type": "string", "format": "uuid"}}
+    schemas = {
+        "file_id": ID,
+        "job_id": {"type": "string", "format": "uuid"},
+        "log": _choice(LOGS),
+        "form": _choice(["csv", "json"]),
+    }
     return [
         {"name": name, "in": "path", "required": True, "schema": schemas[name]}
         for name in schemas
@@ -248,13 +288,13 @@ def _of_headers(route: Route, asked: Operation) -> list[Json]:
 def _responses(route: Route, asked: Operation) -> Json:
     schema: Json = _named(asked.answer) if asked.answer is not None else {}
     media = {"schema": schema} if schema else {}
-    good: Json = {"description": asked.summary, "content": {asked.media: media}}
+    good: Json = {"description": asked.summary, "content": {kind: media for kind in asked.media.split(", ")}}
     said = {400: "Something that was asked cannot be.", 429: "Too fast.", 503: "Not now."}
     if asked.who != "everybody":
         said |= {401: "Nobody is signed in.", 403: "Not by this caller, or from another site's page."}
     if route.path in ONCE:
         said |= {409: "It is being answered already.", 422: "The key was used for another request."}
-    if route.method == "GET" and asked.media == "application/json":
+    if route.method == "GET" and "application/json" in asked.media:
         said[304] = "The caller has it already."
     said |= dict(asked.refusals)
     problem = {"application/problem+json": {"schema": _named(models.Problem)}}

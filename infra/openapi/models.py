@@ -382,7 +382,7 @@ class Settings(Model):
     caps: Caps
 
 
-Folders = Annotated[list[Id], Field(max_length=100)]
+Chosen = Annotated[list[Id], Field(max_length=100)]
 
 
 class ChangeSettings(Model):
@@ -390,7 +390,7 @@ class ChangeSettings(Model):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 
-    selected_folders: Folders | SkipJsonSchema[None] = None
+    selected_folders: Chosen | SkipJsonSchema[None] = None
     caps: Caps | SkipJsonSchema[None] = None
 
 
@@ -411,6 +411,104 @@ class Asked(Model):
 
     id: Id
     asked: Literal[True]
+
+
+class Passage(Model):
+    """A part of a file's text, and where it stands."""
+
+    index: Count
+    ordinal: Count
+    passage: str
+    locator: dict[str, Any]
+    place: str
+
+
+class Passages(Model):
+    """A page of what was read in a file, in its order."""
+
+    passages: list[Passage]
+    next_cursor: str | None
+
+
+class Happened(Model):
+    """Something that happened to one of the person's files."""
+
+    at: AwareDatetime
+    file_id: str
+    name: str | None
+    event: str
+    detail: str | None
+
+
+class Activity(Model):
+    """A page of what happened to files, the newest first."""
+
+    events: list[Happened]
+    next_cursor: str | None
+
+
+class Done(Model):
+    """Something that was done in the person's name."""
+
+    at: AwareDatetime
+    action: str
+    file_id: str | None
+    name: str | None
+    revision: str | None
+    bytes: Count | None
+    why: str | None
+    outcome: str
+
+
+class Audit(Model):
+    """A page of what was done with the account and its files, the newest first."""
+
+    entries: list[Done]
+    next_cursor: str | None
+
+
+class FreshnessOfDay(Model):
+    """How long the changes of a day took into search: half of them, and 95 in 100, in seconds."""
+
+    day: date
+    changes: Count
+    half: Annotated[float, Field(ge=0)]
+    slowest: Annotated[float, Field(ge=0)]
+
+
+class FreshnessDays(Model):
+    """Day by day of the last month."""
+
+    days: list[FreshnessOfDay]
+
+
+class Folder(Model):
+    """A folder to choose."""
+
+    id: str
+    name: str
+    drive_id: str | None
+    has_folders: bool
+
+
+class Folders(Model):
+    """The folders of one level, by name."""
+
+    folders: list[Folder]
+
+
+class Check(Model):
+    """One part of the whole, and whether it is well."""
+
+    part: str
+    state: Literal["ok", "warning", "error"]
+    told: str
+
+
+class Checks(Model):
+    """Every part."""
+
+    checks: list[Check]
 
 
 class DriveConnectionRequest(Model):

@@ -88,9 +88,13 @@ def _said(events: list[dict[str, Any]], complaint: str) -> Said:
 
 def _known(world: World, person: Person) -> dict[str, list[str]]:
     """Pages and folders of the person; an empty one is none."""
-    pages = [world.get(f"/api/{what}?limit=1", person).json()["next_cursor"] for what in ("files", "entities")]
+    [file_id, *_] = [file["id"] for file in world.get("/api/files", person).json()["files"]]
+    world.remembers(person, file_id)
+    lists = {"files": "files", "entities": "entities", "passages": f"files/{file_id}/passages", "activity": "activity",
+             "audit": "audit"}  # fmt: skip
+    pages = {of: world.get(f"/api/{path}?limit=1", person).json()["next_cursor"] for of, path in lists.items()}
     world.file(person, "Papers", file_id="papers", state="folder", mime_type="application/vnd.google-apps.folder")
-    return {"cursor": ["", pages[0]], "folder": ["", "papers"]}
+    return {"folder": ["", "papers"], **{f"{of}-cursor": ["", page] for of, page in pages.items()}}
 
 
 def _command(world: World, person: Person, folder: Path, examples: int, seed: int) -> list[str]:

@@ -170,6 +170,25 @@ class World:
             predicate, file_id, subject, target,
         )  # fmt: skip
 
+    def remembers(self, person: Person, file_id: str, *events: str) -> None:
+        """Events of a file and readings of it, and what they cost."""
+        for event in events or ("announced", "seen", "read", "understood"):
+            self.sql(
+                "INSERT INTO file_events (user_id, file_id, event, detail) VALUES (%s, %s, %s, 'as a test says')",
+                person.user_id, file_id, event,
+            )  # fmt: skip
+        for why in ("changed", "asked"):
+            self.sql(
+                "INSERT INTO gdrive_audit_log (user_id, action, file_id, revision, bytes, why, outcome) "
+                "VALUES (%s, 'read', %s, '1', 1234, %s, 'ok')",
+                person.user_id, file_id, why,
+            )  # fmt: skip
+        self.sql(
+            "INSERT INTO costs (user_id, file_id, drive_units, drive_bytes, ocr_pages, embedded_tokens) "
+            "VALUES (%s, %s, 205, 1234, 3, 456) ON CONFLICT DO NOTHING",
+            person.user_id, file_id,
+        )  # fmt: skip
+
     # Messages -------------------------------------------------------------------------------------------------------
 
     def said(self, subscription: str) -> list[Message]:

@@ -46,7 +46,7 @@ def ada(world: World) -> Person:
 
 def filled(path: str, file_id: str = "file1", job_id: str = "") -> str:
     """A route's path with its blanks filled in."""
-    return path.format(file_id=file_id, job_id=job_id or str(uuid4()), name="app.css")
+    return path.format(file_id=file_id, job_id=job_id or str(uuid4()), name="app.css", log="audit", form="csv")
 
 
 def sees_no_internals(answer: requests.Response) -> bool:
