@@ -115,7 +115,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             ("file_id", _words(ID["pattern"][1:-1]), "of one file"),
         ),
     ),
-    ("GET", "/api/export/{log}/{form}"): Operation("A whole log as a file", None, media="text/csv, application/json"),
+    ("GET", "/api/export/{log}/{form}"): Operation(
+        "A whole log as a file",
+        None,
+        media="text/csv, application/json",
+        refusals={404: "There is no such log."},
+    ),
     ("GET", "/api/freshness"): Operation("How long changes took into search", models.FreshnessDays),
     ("GET", "/api/folders"): Operation(
         "The folders in a folder, or the outermost ones",
@@ -288,7 +293,7 @@ def _of_headers(route: Route, asked: Operation) -> list[Json]:
 def _responses(route: Route, asked: Operation) -> Json:
     schema: Json = _named(asked.answer) if asked.answer is not None else {}
     media = {"schema": schema} if schema else {}
-    good: Json = {"description": asked.summary, "content": {kind: media for kind in asked.media.split(", ")}}
+    good: Json = {"description": asked.summary, "content": dict.fromkeys(asked.media.split(", "), media)}
     said = {400: "Something that was asked cannot be.", 429: "Too fast.", 503: "Not now."}
     if asked.who != "everybody":
         said |= {401: "Nobody is signed in.", 403: "Not by this caller, or from another site's page."}

@@ -23,6 +23,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
              "--disable-sync", "--no-first-run"]  # fmt: skip
 HOSTILE = "<script>document.title='stolen'</script>\"><img src=x onerror=\"document.title='stolen'\">\u202efdp.exe"
+FOLDER = "application/vnd.google-apps.folder"
 SENTENCE = "The keeper of the northern lighthouse lit the lamp at dusk."
 
 pytestmark = [
@@ -54,6 +55,15 @@ def ada(world: World) -> Person:
     world.file(ada, "lighthouse.md", [(SENTENCE, {"line_first": 3, "line_last": 4})])
     world.file(ada, HOSTILE, [f"walrus {HOSTILE}"], web_view_link="javascript:document.title='stolen'")
     world.file(ada, "a_very_long_name_without_any_place_to_break_it_" * 4 + ".pdf", ["walrus " * 40 + "w" * 300])
+    known = world.get("/api/search?q=northern", ada).json()["results"][0]["file"]["id"]
+    world.remembers(ada, known)
+    world.sql(
+        "UPDATE gdrive_files SET changed_at = indexed_at - interval '3 seconds', found_at = indexed_at - interval "
+        "'2 seconds', announced_at = indexed_at - interval '2 seconds' WHERE file_id = %s",
+        known,
+    )
+    top = world.file(ada, "Papers", file_id="papers", state="folder", mime_type=FOLDER)
+    world.file(ada, f"Leases {HOSTILE}", file_id="leases", state="folder", mime_type=FOLDER, parents=[top])
     world.file(ada, "locked.pdf", state="skipped", reason_code="encrypted", reason="It needs a password")
     world.file(ada, HOSTILE, state="failed", reason=HOSTILE)
     for number in range(60):
@@ -95,6 +105,14 @@ def scrolls_sideways(page: Any) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
 
+def faults_of(page: Any) -> list[str]:
+    """What axe-core finds against WCAG 2.2 AA and good practice, as the rule and where it is broken."""
+    axe = pytest.importorskip("axe_playwright_python.base", reason="axe-core is not installed")
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}" for rule in found["violations"]]
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (768, "dark"), (1440, "light")])
 def test_every_page_fits_every_screen(world: World, browser: Any, ada: Person, width: int, scheme: str) -> None:
     """Nothing is cut off on a phone, and nobody scrolls sideways to read."""
@@ -104,11 +122,99 @@ def test_every_page_fits_every_screen(world: World, browser: Any, ada: Person, w
         window.page.goto("/")
         assert window.page.get_by_role("button", name="Connect Google Drive").is_visible()
         assert not scrolls_sideways(window.page)
+        assert faults_of(window.page) == []
     with opened(world, browser, ada, width, color_scheme=scheme) as window:
-        for path in ("/", "/?q=walrus", "/?state=failed", f"/files/{file_id}"):
+        read = world.get("/api/search?q=northern", ada).json()["results"][0]["file"]["id"]
+        for path in ("/", "/?q=walrus", "/?state=failed&sort=name", f"/files/{file_id}", f"/files/{read}", "/history",
+                     "/history?log=audit", "/costs", "/settings", "/health"):  # fmt: skip
             window.page.goto(path)
             assert window.page.get_by_role("main").is_visible()
             assert not scrolls_sideways(window.page), path
+            assert faults_of(window.page) == [], path
+
+
+def test_folders_are_chosen_in_a_tree_by_keyboard_alone(world: World, browser: Any, ada: Person) -> None:
+    """Branch after branch, and the choice says what it means."""
+    with opened(world, browser, ada) as window:
+        page = window.page
+        page.goto("/settings")
+        page.get_by_role("link", name="Show the folders in Papers").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("checkbox", name="Leases").wait_for()
+        assert page.get_by_role("checkbox", name="Leases").evaluate("one => one === document.activeElement")
+        page.keyboard.press("Space")
+        assert not page.get_by_role("checkbox", name="Everything").is_checked()
+        page.get_by_role("button", name="Save the choice of folders").press("Enter")
+        page.get_by_role("status").filter(has_text="Saved").wait_for()
+
+        assert page.get_by_text("Only what lies in 1 chosen folder is read.").is_visible()
+        assert page.get_by_role("checkbox", name="Leases").is_checked()
+    assert world.get("/api/settings", ada).json()["selected_folders"][0]["id"] == "leases"
+    world.ask("PUT", "/api/settings", ada, json={"selected_folders": []})
+
+
+def test_caps_are_typed_as_people_type_them(world: World, browser: Any) -> None:
+    """Gigabytes for bytes; what is no number is refused in a sentence."""
+    eve = world.person("eve")
+    with opened(world, browser, eve) as window:
+        page = window.page
+        page.goto("/settings")
+        page.get_by_label("Gigabytes read from Drive").fill("1.5")
+        page.get_by_label("Pages recognised").fill("2,000")
+        page.get_by_role("button", name="Save the caps").click()
+        page.get_by_role("status").filter(has_text="Saved").wait_for()
+        assert world.get("/api/settings", eve).json()["caps"] == {"bytes": 1_500_000_000, "pages": 2000, "tokens": None}
+        page.get_by_label("Tokens of models").fill("many")
+        page.get_by_role("button", name="Save the caps").click()
+        page.get_by_text("A cap is a number, or empty for none.").wait_for()
+        window.errors[:] = [error for error in window.errors if "status of 400" not in error]
+
+
+def test_files_are_sorted_and_the_order_goes_on_over_pages(world: World, browser: Any) -> None:
+    """By name, and the next page begins where the last one ended."""
+    kim = world.person("kim")
+    for number in range(55):
+        world.file(kim, f"file {number:03}.txt", state="queued", size=number)
+    with opened(world, browser, kim) as window:
+        page = window.page
+        page.goto("/")
+        page.get_by_role("columnheader").get_by_role("link", name="Name").click()
+        assert page.locator(".files .name a").first.inner_text() == "file 000.txt"
+        page.get_by_role("link", name="Next page").click()
+        assert page.locator(".files .name a").all_inner_texts() == [f"file {number:03}.txt" for number in range(50, 55)]
+        page.get_by_role("columnheader").get_by_role("link", name="Size").click()
+        assert page.locator(".files .name a").first.inner_text() == "file 054.txt"
+
+
+def test_the_history_can_be_taken_along(world: World, browser: Any, ada: Person) -> None:
+    """As a spreadsheet reads it, with no name of a file that it would take for a formula."""
+    lee = world.person("lee")
+    file_id = world.file(lee, '=HYPERLINK("http://thief.example")', ["Text."])
+    world.remembers(lee, file_id)
+    with opened(world, browser, lee) as window:
+        page = window.page
+        page.goto("/history?log=audit")
+        with page.expect_download() as coming:
+            page.get_by_role("link", name="CSV").click()
+        text = Path(coming.value.path()).read_text(encoding="utf-8")
+    assert coming.value.suggested_filename == "drivestream-audit.csv"
+    assert text.count("\n") == 3
+    assert "\"'=HYPERLINK" in text
+    assert [row["action"] for row in world.get("/api/export/audit/json", lee).json()] == ["read", "read"]
+
+
+def test_a_page_is_light_and_soon_there(world: World, browser: Any, ada: Person) -> None:
+    """All that it loads is under 150 kB and one request deep: what a slow line and a small phone can take."""
+    sizes: list[int] = []
+    with opened(world, browser, ada, 360) as window:
+        page = window.page
+        page.on("response", lambda got: sizes.append(len(got.body())) if "/api/events" not in got.url else None)
+        page.goto("/?q=walrus", wait_until="load")
+        blocking = page.evaluate(
+            "performance.getEntriesByType('resource').filter(one => one.renderBlockingStatus === 'blocking').length"
+        )
+    assert sum(sizes) < 150_000
+    assert blocking == 1  # the one style sheet
 
 
 def test_a_refusal_is_a_readable_page(world: World, browser: Any) -> None:
@@ -232,8 +338,8 @@ def test_all_files_can_be_paged_through(world: World, browser: Any, ada: Person)
         page = window.page
         page.goto("/")
         first = page.locator("table.files tbody tr").count()
-        page.get_by_role("link", name="Older").click()
-        page.get_by_role("link", name="Newest").wait_for()
+        page.get_by_role("link", name="Next page").click()
+        page.get_by_role("link", name="First page").wait_for()
 
         assert (first, page.locator("table.files tbody tr").count()) == (50, 15)
 
