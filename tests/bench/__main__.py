@@ -21,6 +21,7 @@ BENCHMARKS = {
     "faults": "files from a server that refuses and cuts: [--files N]",
     "search": "recall and time of a search: [--passages N] [--people N] [--queries N]",
     "api": "anything at all, asked of the dashboard's API: [--examples N] [--seed N]",
+    "page": "the dashboard of somebody with very many files: [--files N] [--repetitions N]",
     "relevance": "how good search is: labelled questions, by hybrid search, vectors alone and full text alone",
     "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
 }
