@@ -439,7 +439,8 @@ WRITTEN = (
 )
 SOUGHT = (
     "secret", "secret plans", '"number 7"', '"secret plans" number', "number -7", "-zebra", '-"number 7"',
-    "zebra or yak", '"number 7" or "number 8"', "it's", "a\\b", "the", "'", "number the 7 -secret", '"7 secret" or -yak', "plan|zebra",
+    "zebra or yak", '"number 7" or "number 8"', "it's", "a\\b", "the", "'", "number the 7 -secret",
+    '"7 secret" or -yak', "plan|zebra",
 )  # fmt: skip
 
 
