@@ -257,7 +257,6 @@ CREATE TABLE entities (
     PRIMARY KEY (job_id, index, ordinal, kind, starts, ends),
     FOREIGN KEY (job_id, index, ordinal) REFERENCES memories ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 );
-CREATE INDEX entities_by_name ON entities (user_id, kind, lower(name));
 CREATE INDEX entities_by_key ON entities (user_id, kind, key);
 
 CREATE TABLE relations (
@@ -586,7 +585,7 @@ BEGIN
             WHERE f.user_id = person AND file_fits(f, kinds, folders, owner, since, until, drive)
                 AND (besides IS NULL OR f.file_id <> besides)
                 AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                         AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
             LIMIT affordable) counted;
     ELSE
@@ -601,7 +600,7 @@ BEGIN
             AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (besides IS NULL OR f.file_id <> besides)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
         ORDER BY (m.embedding <=> query_vector) + 0, m.job_id, m.index, m.ordinal LIMIT wanted;
     ELSE
@@ -612,7 +611,7 @@ BEGIN
             AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (besides IS NULL OR f.file_id <> besides)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
         ORDER BY m.embedding <=> query_vector LIMIT wanted;
     END IF;
@@ -680,7 +679,7 @@ BEGIN
         JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
         WHERE numnode(asked) > 0 AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
         LIMIT ranked
     ),
@@ -713,7 +712,7 @@ BEGIN
             WHERE numnode(resembling) > 0 AND (SELECT count(*) FROM worded) < result_limit
                 AND file_fits(f, kinds, folders, owner, since, until, drive)
                 AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                         AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
                 AND NOT EXISTS (SELECT FROM worded w
                     WHERE w.job_id = m.job_id AND w.index = m.index AND w.ordinal = m.ordinal)
@@ -734,7 +733,7 @@ BEGIN
         WHERE f.user_id = person AND f.name_words @@ asked AND f.state NOT IN ('deleted', 'folder')
             AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = f.visible_job))
         LIMIT candidates
     ),
@@ -750,7 +749,7 @@ BEGIN
                 AND NOT EXISTS (SELECT FROM parted) AND NOT EXISTS (SELECT FROM named)
                 AND file_fits(f, kinds, folders, owner, since, until, drive)
                 AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                         AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
             LIMIT ranked
         ) m

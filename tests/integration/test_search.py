@@ -240,17 +240,17 @@ def named(world: World, person: Person, file_id: str, ordinal: int, kind: str, n
 
 def test_results_say_who_is_named_in_them_and_can_be_narrowed_to_it(world: World, ada: Person) -> None:
     """Names are one however they are written; a filter shows only passages that name them."""
-    one = world.file(ada, "one.txt", ["Grace met the ferry.", "The ferry left."])
-    two = world.file(ada, "two.txt", ["GRACE missed the ferry."])
-    named(world, ada, one, 0, "person", "Grace")
-    named(world, ada, two, 0, "person", "GRACE")
+    one = world.file(ada, "one.txt", ["Grace Hopper met the ferry.", "The ferry left."])
+    two = world.file(ada, "two.txt", ["GRACE\u00a0 HOPPER missed the ferry."])
+    named(world, ada, one, 0, "person", "Grace Hopper")
+    named(world, ada, two, 0, "person", "GRACE\u00a0 HOPPER")
     named(world, ada, one, 1, "topic", "ferry")
 
     found = answer(world, ada, "ferry")
-    narrowed = answer(world, ada, "ferry", entity="person:grace")["results"]
+    narrowed = answer(world, ada, "ferry", entity="person:grace  hopper")["results"]
 
     assert found["entities"] == [
-        {"kind": "person", "name": "GRACE", "count": 2}, {"kind": "topic", "name": "ferry", "count": 1},
+        {"kind": "person", "name": "GRACE\u00a0 HOPPER", "count": 2}, {"kind": "topic", "name": "ferry", "count": 1},
     ]  # fmt: skip
     assert {(place["file"]["id"], place["ordinal"]) for place in narrowed} == {(one, 0), (two, 0)}
     assert names(world, ada, "one", entity="topic:ferry") == ["one.txt"]

@@ -1,5 +1,6 @@
 -- Search among the words of one person: the full-text index is keyed by person and word. Fewer neighbours are walked to,
 -- and filters are part of the plan: `file_fits` is STABLE, as jsonb_build_array is, and so can be inlined.
+-- Who is named is looked for by key: one entity, however it is written.
 
 CREATE FUNCTION words_of(person uuid, words tsvector) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     -- A word of two thousand bytes is none, and with the person before it Postgres would refuse it.
@@ -24,6 +25,71 @@ CREATE INDEX memories_by_words ON memories USING gin (words_of(user_id, words));
 ALTER INDEX memories_by_words ALTER COLUMN 1 SET STATISTICS 0;
 
 ALTER FUNCTION file_fits STABLE;
+
+DROP INDEX entities_by_name;
+
+CREATE OR REPLACE FUNCTION nearest_passages(
+    query_vector halfvec(768), query_model text, wanted integer, kinds text[] DEFAULT NULL, folders text[] DEFAULT NULL,
+    owner text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, drive text DEFAULT NULL,
+    entity_kind text DEFAULT NULL, entity_name text DEFAULT NULL, besides text DEFAULT NULL
+) RETURNS TABLE (job_id uuid, index bigint, ordinal integer, file_id text, distance double precision)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan
+    SET hnsw.iterative_scan = 'relaxed_order' SET hnsw.ef_search = 200
+    SET hnsw.max_scan_tuples = 40000 SET hnsw.scan_mem_multiplier = 4
+    SET enable_seqscan = off SET enable_sort = off -- the order must come from the index, not from reading everything
+    AS $$
+#variable_conflict use_column
+DECLARE
+    person CONSTANT uuid := app_user_id();
+    -- To find `wanted` of F rows among N, the index is walked past wanted * N / F of them; reading the F costs F.
+    -- So up to the root of wanted * N every one is compared, which also finds all of a person who has little.
+    affordable CONSTANT integer := (SELECT least(50000, greatest(1000, ceil(sqrt(wanted * greatest(c.reltuples, 0)))))
+        FROM pg_class c WHERE c.oid = 'memories'::regclass);
+    narrow CONSTANT boolean := coalesce(kinds[1], folders[1], owner, since::text, until::text, drive, entity_kind, besides)
+        IS NOT NULL;
+    few boolean;
+BEGIN
+    IF query_vector IS NULL OR person IS NULL THEN
+        RETURN;
+    ELSIF narrow THEN
+        SELECT count(*) < affordable INTO few FROM (
+            SELECT FROM gdrive_files f JOIN memories m ON m.job_id = f.visible_job AND m.user_id = f.user_id
+            WHERE f.user_id = person AND file_fits(f, kinds, folders, owner, since, until, drive)
+                AND (besides IS NULL OR f.file_id <> besides)
+                AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
+                        AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+            LIMIT affordable) counted;
+    ELSE
+        SELECT count(*) < affordable INTO few FROM (
+            SELECT FROM memories m WHERE m.user_id = person LIMIT affordable) counted;
+    END IF;
+    IF few THEN
+        RETURN QUERY
+        SELECT m.job_id, m.index, m.ordinal, m.file_id, (m.embedding <=> query_vector) + 0
+        FROM gdrive_files f JOIN memories m ON m.job_id = f.visible_job AND m.user_id = f.user_id
+        WHERE f.user_id = person AND m.user_id = person AND m.model = query_model AND m.embedding IS NOT NULL
+            AND file_fits(f, kinds, folders, owner, since, until, drive)
+            AND (besides IS NULL OR f.file_id <> besides)
+            AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
+                    AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+        ORDER BY (m.embedding <=> query_vector) + 0, m.job_id, m.index, m.ordinal LIMIT wanted;
+    ELSE
+        RETURN QUERY
+        SELECT m.job_id, m.index, m.ordinal, m.file_id, m.embedding <=> query_vector
+        FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+        WHERE m.user_id = person AND m.model = query_model
+            AND file_fits(f, kinds, folders, owner, since, until, drive)
+            AND (besides IS NULL OR f.file_id <> besides)
+            AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
+                    AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+        ORDER BY m.embedding <=> query_vector LIMIT wanted;
+    END IF;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION search_passages(
     query text, query_vector halfvec(768), query_model text, result_limit integer, candidates integer DEFAULT 60,
@@ -84,7 +150,7 @@ BEGIN
         JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
         WHERE numnode(asked) > 0 AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
         LIMIT ranked
     ),
@@ -117,7 +183,7 @@ BEGIN
             WHERE numnode(resembling) > 0 AND (SELECT count(*) FROM worded) < result_limit
                 AND file_fits(f, kinds, folders, owner, since, until, drive)
                 AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                         AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
                 AND NOT EXISTS (SELECT FROM worded w
                     WHERE w.job_id = m.job_id AND w.index = m.index AND w.ordinal = m.ordinal)
@@ -138,7 +204,7 @@ BEGIN
         WHERE f.user_id = person AND f.name_words @@ asked AND f.state NOT IN ('deleted', 'folder')
             AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = f.visible_job))
         LIMIT candidates
     ),
@@ -154,7 +220,7 @@ BEGIN
                 AND NOT EXISTS (SELECT FROM parted) AND NOT EXISTS (SELECT FROM named)
                 AND file_fits(f, kinds, folders, owner, since, until, drive)
                 AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                         AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
             LIMIT ranked
         ) m
