@@ -34,7 +34,6 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "60",
-    "shared_buffers": "96MB",
     "huge_pages": "off",
     "maintenance_work_mem": "128MB",
     "fsync": "on",
@@ -60,14 +59,18 @@ class PostgresServer:
 
     As root the server runs as `nobody`, or in a user namespace. It ends with the process that called `start` (from
     the main thread, on Linux); everywhere else what is left over is stopped at the next start. Without `durable` it
-    waits for no disk: for data that nobody wants back after a power cut.
+    waits for no disk: for data that nobody wants back after a power cut. `shared_buffers` is the memory that it keeps
+    pages in, as Postgres writes it.
     """
 
-    def __init__(self, data: Path, *, database: str = "drivestream", durable: bool = True) -> None:
+    def __init__(
+        self, data: Path, *, database: str = "drivestream", durable: bool = True, shared_buffers: str = "96MB"
+    ) -> None:
         self._data = data.absolute()
         self._cluster = self._data / "cluster"
         self._database = database
         self._durable = durable
+        self._shared_buffers = shared_buffers
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
         self._passwords: dict[str, str] = {}
@@ -205,7 +208,8 @@ class PostgresServer:
             time.sleep(0.05)
 
     def _arguments(self) -> list[str]:
-        chosen = _SETTINGS | {"port": str(self.port)} | ({} if self._durable else {"fsync": "off"})
+        chosen = _SETTINGS | {"port": str(self.port), "shared_buffers": self._shared_buffers}
+        chosen |= {} if self._durable else {"fsync": "off"}
         return ["-D", str(self._cluster), *(f"--{name}={value}" for name, value in chosen.items())]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float) -> bool:

@@ -193,6 +193,24 @@ CREATE TABLE gdrive_chunks (
     PRIMARY KEY (job_id, index) -- the idempotency record: a chunk delivered twice is one row
 );
 
+CREATE FUNCTION words_of(person uuid, words tsvector) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    -- A word of two thousand bytes is none, and with the person before it Postgres would refuse it.
+    SELECT array_to_tsvector(ARRAY(
+        SELECT left(person::text, 8) || '|' || word FROM unnest(tsvector_to_array(words)) word
+        WHERE octet_length(word) <= 2000))
+$$;
+COMMENT ON FUNCTION words_of(uuid, tsvector) IS 'Each word with its person before it, as the full-text index holds them.';
+
+CREATE FUNCTION sought_of(person uuid, sought tsquery) RETURNS tsquery LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT regexp_replace(
+        -- Places are not in the index, and what must not be there narrows nothing down: `words @@ sought` decides.
+        regexp_replace(coalesce(nullif(nullif(querytree(sought), ''), 'T'), '''' || left(person::text, 8) || '|'''),
+            ' <(-|[0-9]+)> ', ' & ', 'g'),
+        '''((?:[^'']|'''')+)''', '''' || left(person::text, 8) || '|\1''', 'g')::tsquery
+$$;
+COMMENT ON FUNCTION sought_of(uuid, tsquery) IS
+    'What finds in `words_of(person, ...)` everything that a query matches, and maybe more; all, if it only excludes.';
+
 CREATE TABLE memories (
     job_id uuid NOT NULL,
     index bigint NOT NULL,
@@ -216,7 +234,9 @@ CREATE TABLE memories (
 );
 CREATE INDEX memories_by_hash ON memories (user_id, hash);
 CREATE INDEX memories_by_file ON memories (user_id, file_id);
-CREATE INDEX memories_by_words ON memories USING gin (words);
+-- Keyed by person and word: of what others wrote nothing is read, however common the word.
+CREATE INDEX memories_by_words ON memories USING gin (words_of(user_id, words));
+ALTER INDEX memories_by_words ALTER COLUMN 1 SET STATISTICS 0; -- nothing is planned by them
 CREATE INDEX memories_by_meaning ON memories USING hnsw (embedding halfvec_cosine_ops);
 
 CREATE FUNCTION entity_key(name text) RETURNS text LANGUAGE sql IMMUTABLE
@@ -237,7 +257,6 @@ CREATE TABLE entities (
     PRIMARY KEY (job_id, index, ordinal, kind, starts, ends),
     FOREIGN KEY (job_id, index, ordinal) REFERENCES memories ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 );
-CREATE INDEX entities_by_name ON entities (user_id, kind, lower(name));
 CREATE INDEX entities_by_key ON entities (user_id, kind, key);
 
 CREATE TABLE relations (
@@ -512,7 +531,7 @@ COMMENT ON FUNCTION outside_selection(text, text, text[]) IS
 
 CREATE FUNCTION file_fits(
     f gdrive_files, kinds text[], folders text[], owner text, since timestamptz, until timestamptz, drive text
-) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT (kinds IS NULL OR f.mime_type LIKE ANY (kinds))
         AND (folders IS NULL OR f.parents && folders)
         AND (owner IS NULL OR CASE owner WHEN 'me' THEN coalesce(f.owned_by_me, false)
@@ -566,7 +585,7 @@ BEGIN
             WHERE f.user_id = person AND file_fits(f, kinds, folders, owner, since, until, drive)
                 AND (besides IS NULL OR f.file_id <> besides)
                 AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                         AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
             LIMIT affordable) counted;
     ELSE
@@ -581,7 +600,7 @@ BEGIN
             AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (besides IS NULL OR f.file_id <> besides)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
         ORDER BY (m.embedding <=> query_vector) + 0, m.job_id, m.index, m.ordinal LIMIT wanted;
     ELSE
@@ -592,7 +611,7 @@ BEGIN
             AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (besides IS NULL OR f.file_id <> besides)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
         ORDER BY m.embedding <=> query_vector LIMIT wanted;
     END IF;
@@ -626,14 +645,12 @@ DECLARE
     -- At most so many passages with all the words are compared with each other: each of them is read.
     ranked CONSTANT integer := CASE WHEN query_vector IS NULL THEN 300 ELSE 100 END;
     -- Each further neighbour is as long a walk through those of everybody, and the last ones decide nothing.
-    neighbours CONSTANT integer := greatest(result_limit, candidates / 2);
+    neighbours CONSTANT integer := greatest(result_limit, candidates * 2 / 5);
     -- Passages with some of the words: never so many that they fill a page before what is near in meaning.
     loose CONSTANT integer := CASE WHEN query_vector IS NULL THEN candidates ELSE 5 END;
     person CONSTANT uuid := app_user_id();
-    -- The person is a word of each of their passages, so that the index alone finds what is theirs; so is every term
-    -- with the person before it, so that a beginning is looked for among the terms of this person only.
+    -- Terms have the person before them in the passage, too: they are no words that somebody could have typed.
     mark CONSTANT text := left(person::text, 8) || '|';
-    theirs CONSTANT tsquery := ('''' || mark || '''')::tsquery;
     asked CONSTANT tsquery := websearch_to_tsquery('simple', query) || websearch_to_tsquery('english', query);
     phrase CONSTANT tsquery := phraseto_tsquery('simple', query);
     resembling CONSTANT tsquery := replace(parts, '@', mark)::tsquery;
@@ -657,11 +674,12 @@ BEGIN
         SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank_cd(m.words, asked, 1) AS rank,
                numnode(phrase) > 0 AND m.words @@ phrase AS exact
         -- Fenced by OFFSET, with a person filter that no B-tree can take: only the GIN index is left.
-        FROM (SELECT * FROM memories WHERE words @@ (theirs && asked) AND (user_id = person) IS TRUE OFFSET 0) m
+        FROM (SELECT * FROM memories WHERE words_of(user_id, words) @@ sought_of(person, asked)
+                AND (user_id = person) IS TRUE AND (words @@ asked) IS TRUE OFFSET 0) m
         JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
         WHERE numnode(asked) > 0 AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
         LIMIT ranked
     ),
@@ -673,7 +691,7 @@ BEGIN
             SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank_cd(m.words, asked, 1),
                 numnode(phrase) > 0 AND m.words @@ phrase
             FROM meaning n JOIN memories m ON m.job_id = n.job_id AND m.index = n.index AND m.ordinal = n.ordinal
-            WHERE m.user_id = person AND m.words @@ asked AND (SELECT count(*) FROM matching) = ranked
+            WHERE m.user_id = person AND (m.words @@ asked) IS TRUE AND (SELECT count(*) FROM matching) = ranked
         ) m
         ORDER BY exact DESC, rank DESC, job_id, index, ordinal LIMIT candidates
     ),
@@ -688,12 +706,13 @@ BEGIN
                ts_rank(m.words, resembling, 1) AS rank
         FROM (
             SELECT m.job_id, m.index, m.ordinal, m.file_id, m.passage, m.words
-            FROM (SELECT * FROM memories WHERE words @@ (theirs && resembling) AND (user_id = person) IS TRUE OFFSET 0) m
+            FROM (SELECT * FROM memories WHERE words_of(user_id, words) @@ sought_of(person, resembling)
+                AND (user_id = person) IS TRUE AND (words @@ resembling) IS TRUE OFFSET 0) m
             JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
             WHERE numnode(resembling) > 0 AND (SELECT count(*) FROM worded) < result_limit
                 AND file_fits(f, kinds, folders, owner, since, until, drive)
                 AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                         AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
                 AND NOT EXISTS (SELECT FROM worded w
                     WHERE w.job_id = m.job_id AND w.index = m.index AND w.ordinal = m.ordinal)
@@ -714,7 +733,7 @@ BEGIN
         WHERE f.user_id = person AND f.name_words @@ asked AND f.state NOT IN ('deleted', 'folder')
             AND file_fits(f, kinds, folders, owner, since, until, drive)
             AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                     AND e.job_id = f.visible_job))
         LIMIT candidates
     ),
@@ -723,13 +742,14 @@ BEGIN
         SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank(m.words, loosely) AS rank
         FROM (
             SELECT m.job_id, m.index, m.ordinal, m.file_id, m.words
-            FROM (SELECT * FROM memories WHERE words @@ (theirs && loosely) AND (user_id = person) IS TRUE OFFSET 0) m
+            FROM (SELECT * FROM memories WHERE words_of(user_id, words) @@ sought_of(person, loosely)
+                AND (user_id = person) IS TRUE AND (words @@ loosely) IS TRUE OFFSET 0) m
             JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
             WHERE numnode(loosely) > 0 AND NOT EXISTS (SELECT FROM worded)
                 AND NOT EXISTS (SELECT FROM parted) AND NOT EXISTS (SELECT FROM named)
                 AND file_fits(f, kinds, folders, owner, since, until, drive)
                 AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND lower(e.name) = lower(entity_name)
+                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
                         AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
             LIMIT ranked
         ) m

@@ -39,7 +39,7 @@ CHUNK = 500  # passages: what half a megabyte of prose gives
 DIMENSIONS = 768
 WORDS = 4_000
 LARGE = {
-    "memories_by_words": "CREATE INDEX memories_by_words ON memories USING gin (words)",
+    "memories_by_words": "CREATE INDEX memories_by_words ON memories USING gin (words_of(user_id, words))",
     "memories_by_meaning": "CREATE INDEX memories_by_meaning ON memories USING hnsw (embedding halfvec_cosine_ops)",
 }
 _SOUGHT = 0.7

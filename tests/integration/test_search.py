@@ -240,17 +240,17 @@ def named(world: World, person: Person, file_id: str, ordinal: int, kind: str, n
 
 def test_results_say_who_is_named_in_them_and_can_be_narrowed_to_it(world: World, ada: Person) -> None:
     """Names are one however they are written; a filter shows only passages that name them."""
-    one = world.file(ada, "one.txt", ["Grace met the ferry.", "The ferry left."])
-    two = world.file(ada, "two.txt", ["GRACE missed the ferry."])
-    named(world, ada, one, 0, "person", "Grace")
-    named(world, ada, two, 0, "person", "GRACE")
+    one = world.file(ada, "one.txt", ["Grace Hopper met the ferry.", "The ferry left."])
+    two = world.file(ada, "two.txt", ["GRACE\u00a0 HOPPER missed the ferry."])
+    named(world, ada, one, 0, "person", "Grace Hopper")
+    named(world, ada, two, 0, "person", "GRACE\u00a0 HOPPER")
     named(world, ada, one, 1, "topic", "ferry")
 
     found = answer(world, ada, "ferry")
-    narrowed = answer(world, ada, "ferry", entity="person:grace")["results"]
+    narrowed = answer(world, ada, "ferry", entity="person:grace  hopper")["results"]
 
     assert found["entities"] == [
-        {"kind": "person", "name": "GRACE", "count": 2}, {"kind": "topic", "name": "ferry", "count": 1},
+        {"kind": "person", "name": "GRACE\u00a0 HOPPER", "count": 2}, {"kind": "topic", "name": "ferry", "count": 1},
     ]  # fmt: skip
     assert {(place["file"]["id"], place["ordinal"]) for place in narrowed} == {(one, 0), (two, 0)}
     assert names(world, ada, "one", entity="topic:ferry") == ["one.txt"]
@@ -427,6 +427,55 @@ def test_what_lies_among_many_of_others_is_found_whole(
     exact = f"SELECT ordinal FROM memories WHERE user_id = '{little}' ORDER BY (embedding <=> '{VECTOR}') + 0 LIMIT 10"
 
     assert speaking(admin, "definer", little, near) == speaking(admin, "definer", little, exact)
+
+
+WRITTEN = (
+    "secret plans number 7",
+    "number 7 is no secret: zebra",
+    "yak, number 8",
+    "the the",
+    "it's a\\b",
+    "7 number secret",
+)
+SOUGHT = (
+    "secret", "secret plans", '"number 7"', '"secret plans" number', "number -7", "-zebra", '-"number 7"',
+    "zebra or yak", '"number 7" or "number 8"', "it's", "a\\b", "the", "'", "number the 7 -secret",
+    '"7 secret" or -yak', "plan|zebra",
+)  # fmt: skip
+
+
+def test_the_index_of_words_gives_all_that_a_query_matches_and_only_of_one_person(
+    crowded: tuple[TestDatabase, UUID, UUID, UUID], admin: CoreConnection
+) -> None:
+    """It knows neither places nor what must not be there: it may give too much of a person's, never too little."""
+    texts, queries = (", ".join(f"({literal(text)})" for text in column) for column in (WRITTEN, SOUGHT))
+    one, other = (UUID(int=number << 96, version=4) for number in (1, 2))
+
+    judged = admin.execute_simple(f"""
+        SELECT q, sum((words @@ asked)::int), bool_and(NOT words @@ asked OR words_of('{one}', words) @@ found),
+            bool_or(words_of('{other}', theirs) @@ found)
+        FROM (SELECT to_tsvector('simple', t) || array_to_tsvector('{{{str(one)[:8]}|}}') AS words,
+                to_tsvector('simple', t) || array_to_tsvector('{{{str(other)[:8]}|}}') AS theirs
+            FROM (VALUES {texts}) v (t)) t,
+            (SELECT q, asked, sought_of('{one}', asked) AS found FROM (VALUES {queries}) v (q),
+                websearch_to_tsquery('simple', q) AS asked) q
+        GROUP BY q""").rows
+
+    assert len(judged) == len(SOUGHT)
+    assert [query for query, _, all_given, of_the_other in judged if not all_given or of_the_other] == []
+
+
+def test_a_word_that_is_too_long_for_the_index_keeps_no_passage_out(
+    crowded: tuple[TestDatabase, UUID, UUID, UUID], admin: CoreConnection
+) -> None:
+    """Postgres takes words of 2,046 bytes, and the person stands before each: a long one must not fail the insert."""
+    person = UUID(int=7, version=4)
+
+    found = admin.execute_simple(f"""
+        SELECT words_of('{person}', to_tsvector('simple', repeat('x', 2046) || ' lantern'))
+            @@ sought_of('{person}', 'lantern')""").rows
+
+    assert found == [[True]]
 
 
 def test_search_reads_both_indexes_and_never_the_whole_table(

@@ -187,7 +187,7 @@ SELECT e.kind, min(e.name) AS name, count(*) AS count
 FROM unnest(CAST(:job_ids AS uuid[]), CAST(:indexes AS bigint[]), CAST(:ordinals AS integer[])) AS p(job_id, index, ordinal)
 JOIN entities e ON e.job_id = p.job_id AND e.index = p.index AND e.ordinal = p.ordinal
 WHERE e.user_id = app_user_id()
-GROUP BY e.kind, lower(e.name) ORDER BY count DESC, e.kind, name LIMIT 20;
+GROUP BY e.kind, e.key ORDER BY count DESC, e.kind, name LIMIT 20;
 
 -- name: passage
 -- Is there such a passage, and may it be seen?
