@@ -220,6 +220,7 @@ class Rows:
 
         refused = self._database.run_transaction(chunk.user_id, story)
         if refused is not None:
+            log.event("file", state="waiting", code=refused.code)
             raise refused
 
     def finish(self) -> None:
@@ -281,6 +282,7 @@ class Rows:
             self._keep(tx, paid)
 
         self._database.run_transaction(self._chunk.user_id, story)
+        log.event("file", state="waiting", code=wait.code)
 
     def pay(self, spent: Spent, paid: Paid) -> None:
         """What was billed for a chunk that is not written is in the counters, and kept for its next delivery."""

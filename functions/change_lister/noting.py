@@ -240,7 +240,8 @@ class Noting:
 
         row = self._database.run_transaction(self._user_id, story)
         if row:
-            log.event("census", incomplete=incomplete, **row)
+            right = 1 - row["findings"] / max(1, row["compared"])
+            log.event("census", incomplete=incomplete, right=max(0.0, round(right, 6)), **row)
 
     def _compare(self, tx: Transaction, files: Sequence[File]) -> None:
         found = tx.rows("compare_page", corpus=self._corpus, files=_rows(files, {}))
