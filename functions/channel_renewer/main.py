@@ -13,7 +13,7 @@ Every duty is a scan that may run twice, late or not at all without harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -110,6 +110,11 @@ class Caretaker:
         gauges.append(("dollars_today", "all", float(dollars_for(spent, prices.values()))))
         for counter, most in DAILY_QUOTA.items():
             gauges.append(("drive_quota_today", counter, spent[counter] / most))
+        try:
+            age = datetime.now(UTC) - self._access.keys_made_at()
+            gauges.append(("secret_age_days", "token-keys", age.total_seconds() / 86_400))
+        except Unavailable as error:  # the other numbers are worth telling all the same
+            log.event("age of the keys unknown", "WARNING", code=error.code, reason=error.reason)
         for gauge, of, value in gauges:
             log.event("gauge", gauge=gauge, of=of, value=round(value, 6))
 

@@ -260,6 +260,13 @@ resource "google_monitoring_dashboard" "this" {
   })
 }
 
+# How old a secret is its metadata say, which whoever may read the secret may not see by that.
+resource "google_secret_manager_secret_iam_member" "age" {
+  secret_id = google_secret_manager_secret.this["token-keys"].id
+  role      = "roles/secretmanager.viewer"
+  member    = google_service_account.function["channel_renewer"].member
+}
+
 # Traces ---------------------------------------------------------------------------------------------------------------
 
 resource "google_project_service" "traces" {
