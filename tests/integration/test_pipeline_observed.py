@@ -145,7 +145,7 @@ def test_the_gauges_say_how_old_the_oldest_work_is_and_what_is_spent(
     pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each number is one that somebody acts on, so each is as it is."""
-    person = pipeline.person({"Log.md": "Fair.\n"})
+    person = pipeline.person({"Log.md": "Fair.\n", "Chart.md": "Shoals.\n"})
     pipeline.sql(
         "UPDATE gdrive_files SET state = 'queued', state_at = app_now() - interval '2 hours'"
         f" WHERE user_id = '{person.user_id}' AND name = 'Log.md'"
