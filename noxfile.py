@@ -18,9 +18,8 @@ from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
-PROGRAMS = {
-    f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas", "formats", "openapi")
-}
+RUN = ("local", "function", "cat", "read", "trace", "bench", "schemas", "formats", "openapi")
+PROGRAMS = {f"Running session {name}" for name in RUN}
 
 nox.needs_version = ">=2026"
 nox.options.sessions = ["test"]
@@ -58,6 +57,12 @@ def cat(session: nox.Session) -> None:
 def read(session: nox.Session) -> None:
     """What the readers make of local files: PATH... [--json]."""
     become(session, "infra.local.read")
+
+
+@nox.session
+def trace(session: nox.Session) -> None:
+    """A file's way through the functions: FILE_ID [--data DIR]."""
+    become(session, "infra.local.trace")
 
 
 @nox.session

@@ -100,6 +100,9 @@ class Settings:
     child_memory_bytes: int = 512 * 1024 * 1024
     child_seconds: float = 60.0
     pipeline_version: str = "1"
+    # Where traces go, by OTLP over HTTP, under OpenTelemetry's own names; nowhere by default; and which share of them.
+    otel_exporter_otlp_traces_endpoint: str = ""
+    otel_traces_sampler_arg: float = 0.05
 
     @property
     def pipeline(self) -> str:

@@ -26,9 +26,10 @@ import flask
 from google.protobuf.message import DecodeError, Message
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared import log
+from shared import log, tracing
 from shared.config import Settings, settings
 from shared.domain.errors import BadRequest, Rejected, Superseded, Unavailable
+from shared.domain.names import BACKFILL, FRESH, OCR
 
 M = TypeVar("M", bound=Message)
 Answer = tuple[str, int] | tuple[str, int, dict[str, str]]
@@ -54,7 +55,10 @@ def consumes(message_type: type[M], *, verify: Verify) -> Callable[[Callable[[M]
     def decorate(story: Callable[[M], None]) -> Callable[..., Answer]:
         @wraps(story)
         def of_delivery(delivery: Delivery) -> None:
-            story(parse(message_type, delivery.data))
+            message = parse(message_type, delivery.data)
+            log.bind(**subject(message))
+            tracing.note(**subject(message))
+            story(message)
 
         return consumes_deliveries(verify=verify)(of_delivery)
 
@@ -91,6 +95,11 @@ def parse(message_type: type[M], data: bytes) -> M:
     return message
 
 
+def subject(message: Message) -> dict[str, str]:
+    """Whom and what a message is about, for the log: its ids."""
+    return {name: value for name in _FORMS if (value := getattr(message, name, ""))}
+
+
 # proto3 accepts an empty message, so what must be there is said here.
 _REQUIRED = {
     "SyncRequested": ("user_id", "corpus", "reason"),
@@ -106,6 +115,14 @@ _FORMS = {
     "corpus": re.compile(r"[A-Za-z0-9._-]{1,128}"),
     "file_id": re.compile(r"[^\s\x00-\x1f\x7f]{1,256}"),
 }
+
+
+def lane_of(delivery: Delivery) -> str:
+    """The lane in which a message came: its own word for it, else its subscription's."""
+    lanes = (BACKFILL, OCR)
+    return delivery.attributes.get("lane") or next(
+        (lane for lane in lanes if delivery.subscription.endswith(f"-{lane}")), FRESH
+    )
 
 
 def delivery_of(request: flask.Request) -> Delivery:
@@ -148,29 +165,50 @@ def delivery_of(request: flask.Request) -> Delivery:
 def _answer(request: flask.Request, story: Callable[[Delivery], None], verify: Verify) -> Answer:
     log.configure()
     log.unbind()
+    log.bind(function=story.__name__)
+    with tracing.request(settings(), story.__name__, request.headers, "CONSUMER") as span:
+        return _outcome(request, story, verify, span)
+
+
+def _outcome(request: flask.Request, story: Callable[[Delivery], None], verify: Verify, span: tracing.Span) -> Answer:
+    """Every delivery ends with one line that says its `outcome`, which is what is counted."""
     started = time.monotonic()
-    log.bind(function=story.__name__, **log.trace_fields(request.headers, settings().google_cloud_project))
     try:
         verify(settings(), request.headers.get("Authorization", ""))
         delivery = delivery_of(request)
-        log.bind(message_id=delivery.message_id, attempt=delivery.attempt)
+        tracing.go_on(settings(), span, delivery.attributes)
+        lane = lane_of(delivery)
+        span.note(attempt=delivery.attempt, lane=lane, subscription=delivery.subscription)
+        log.bind(message_id=delivery.message_id, attempt=delivery.attempt, lane=lane)
         story(delivery)
     except BadRequest as refusal:
-        log.event("refused", "WARNING", code=refusal.code, reason=refusal.reason, status=refusal.status)
+        tracing.forget()
+        log.event(
+            "refused",
+            "WARNING",
+            outcome="refused",
+            code=refusal.code,
+            reason=refusal.reason,
+            status=refusal.status,
+            seconds=_since(started),
+        )
         request.stream = io.BytesIO()  # the framework reads every body to its end; what is refused is not worth it
         return refusal.reason, refusal.status
-    except (Rejected, Superseded) as outcome:
-        log.event("ended", code=outcome.code, reason=outcome.reason, seconds=_since(started))
+    except (Rejected, Superseded) as ended:
+        span.note(code=ended.code)
+        log.event("ended", outcome="ended", code=ended.code, reason=ended.reason, seconds=_since(started))
     except Unavailable as wait:
-        log.event("not now", "WARNING", code=wait.code, reason=wait.reason, seconds=_since(started))
+        span.error = wait.code
+        log.event("not now", "WARNING", outcome="not_now", code=wait.code, reason=wait.reason, seconds=_since(started))
         headers = {"Retry-After": str(max(1, round(wait.retry_after)))} if wait.retry_after else {}
         return "Not now.", 503, headers
     except Exception as bug:  # noqa: BLE001 - the last place: answered as 500, so that the broker delivers it again
         # The broker must be told to deliver again whatever went wrong; the error is written whole, and answered bare.
-        log.failure("unexpected", bug, seconds=_since(started))
+        span.error = type(bug).__name__
+        log.failure("unexpected", bug, outcome="failed", seconds=_since(started))
         return "Something went wrong here.", 500
     else:
-        log.event("done", seconds=_since(started))
+        log.event("done", outcome="done", seconds=_since(started))
     return "", 204
 
 

@@ -19,7 +19,7 @@ from http import HTTPStatus
 import flask
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared import log
+from shared import log, tracing
 from shared.config import settings
 from shared.domain.errors import BadRequest, DrivestreamError, Rejected, Unavailable
 
@@ -50,17 +50,23 @@ def door(story: Callable[[flask.Request], flask.Response]) -> Callable[[flask.Re
     def function(request: flask.Request) -> flask.Response:
         log.configure()
         log.unbind()
+        log.bind(function=story.__name__)
+        with tracing.request(settings(), story.__name__, request.headers) as span:
+            return answered(request, span)
+
+    def answered(request: flask.Request, span: tracing.Span) -> flask.Response:
         started = time.monotonic()
-        log.bind(function=story.__name__, **log.trace_fields(request.headers, settings().google_cloud_project))
         try:
             _read_body(request)
             answer = story(request)
         except BadRequest as refusal:
+            tracing.forget()
             log.event("refused", "WARNING", code=refusal.code, reason=refusal.reason, status=refusal.status)
             answer = refuse(request, refusal, refusal.status)
             if refusal.retry_after is not None:
                 answer.headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
         except Unavailable as wait:
+            span.error = wait.code
             log.event("not now", "WARNING", code=wait.code, reason=wait.reason)
             answer = refuse(request, Unavailable("This does not work right now. Please try again in a minute."), 503)
             answer.headers["Retry-After"] = str(max(1, round(wait.retry_after or 30)))
@@ -68,10 +74,12 @@ def door(story: Callable[[flask.Request], flask.Response]) -> Callable[[flask.Re
             log.event("refused", "WARNING", code=refusal.code, reason=refusal.reason)
             answer = refuse(request, refusal, 400)
         except Exception as bug:  # noqa: BLE001 - the last place: a person gets a sentence, the log gets the stack
+            span.error = type(bug).__name__
             log.failure("unexpected", bug)
             answer = refuse(request, DrivestreamError("Something went wrong on our side. Please try again."), 500)
         for name, value in _HEADERS.items():
             answer.headers.setdefault(name, value)
+        span.note(status=answer.status_code)
         log.event("answered", status=answer.status_code, seconds=round(time.monotonic() - started, 3))
         return answer
 

@@ -1,7 +1,9 @@
 """One JSON line per event on standard output, as Cloud Logging reads it, with everything secret taken out.
 
-`severity`, `message` and the trace fields are Cloud Logging's names; other fields are ours: function, user_id, job_id,
-file_id, code, seconds. No line ever holds a token, a key, a document's text or a file's name.
+`severity`, `message`, the trace fields and `labels` are Cloud Logging's names; other fields are ours: function, lane,
+user_id, job_id, file_id, attempt, code, seconds. What a line is about is a label too, so that one filter finds it in
+every service. Which lines are counted, and by which fields, is said in infra/observability.json. No line ever holds a
+token, a key, a document's text or a file's name.
 """
 
 from __future__ import annotations
@@ -28,24 +30,12 @@ _SECRETS = re.compile(
     r"|(?i:bearer\s+)[\w.\-=]+"
 )
 _context: ContextVar[dict[str, Any] | None] = ContextVar("log_context", default=None)
-_TRACE = re.compile(r"^([0-9a-f]{32})/(\d+)(?:;o=([01]))?$")
-_TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
+_LABELS = ("function", "lane", "user_id", "file_id", "job_id")
 
 
 def redact(text: str) -> str:
     """The text without anything that looks like a credential."""
     return _SECRETS.sub("[redacted]", text)
-
-
-def trace_fields(headers: Any, project: str) -> dict[str, str]:
-    """Cloud Logging's trace fields from `traceparent` or `X-Cloud-Trace-Context`; empty when there is neither."""
-    match = _TRACEPARENT.match(headers.get("traceparent", "")) or _TRACE.match(headers.get("X-Cloud-Trace-Context", ""))
-    if match is None:
-        return {}
-    return {
-        "logging.googleapis.com/trace": f"projects/{project}/traces/{match[1]}",
-        "logging.googleapis.com/spanId": match[2],
-    }
 
 
 def bind(**fields: Any) -> None:
@@ -71,6 +61,8 @@ def failure(message: str, error: BaseException, **fields: Any) -> None:
 
 def _write(stream: TextIO, severity: str, message: str, fields: dict[str, Any]) -> None:
     line = {"severity": severity, "message": message, **(_context.get() or {}), **fields}
+    labels = {name: str(line[name]) for name in _LABELS if line.get(name) is not None}
+    line["logging.googleapis.com/labels"] = labels or None
     text = json.dumps({name: value for name, value in line.items() if value is not None}, default=str)
     stream.write(redact(text) + "\n")
     stream.flush()

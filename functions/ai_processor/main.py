@@ -18,7 +18,7 @@ from typing import Any
 import functions_framework
 
 from schemas.messages.file_chunk_pb2 import FileChunk
-from shared import log
+from shared import log, tracing
 from shared.adapters.caps import reserve, settle
 from shared.adapters.chunks import locator_of
 from shared.adapters.documentai import Recognizer
@@ -38,6 +38,7 @@ from shared.domain.tokens import estimate_tokens
 from shared.passages import Passage, cut, passage_hash
 
 Known = Callable[[Sequence[bytes]], set[bytes]]
+Row = dict[str, Any]
 
 WAIT_SECONDS = 900.0
 _KINDS = {FileChunk.Kind.TEXT: "text", FileChunk.Kind.PAGES: "pages", FileChunk.Kind.IMAGE: "image"}
@@ -47,7 +48,7 @@ _KINDS = {FileChunk.Kind.TEXT: "text", FileChunk.Kind.PAGES: "pages", FileChunk.
 @consumes(FileChunk, verify=verify_push_token)
 def ai_processor(chunk: FileChunk) -> None:
     """Understand one chunk."""
-    log.bind(user_id=chunk.user_id, file_id=chunk.file_id, job_id=chunk.job_id, index=chunk.index)
+    log.bind(index=chunk.index)
     understand(
         chunk, Understanding(settings(), recognizer(), embedder(), finder()), Rows(database(), chunk, settings())
     )
@@ -219,18 +220,19 @@ class Rows:
 
         refused = self._database.run_transaction(chunk.user_id, story)
         if refused is not None:
+            log.event("file", state="waiting", code=refused.code)
             raise refused
 
     def finish(self) -> None:
         """Run the finish step, in case the one who recorded the chunk died before it."""
 
-        def story(tx: Transaction) -> None:
+        def story(tx: Transaction) -> Row | None:
             hold(tx)
             if not self._wanted(tx):
                 raise _superseded()
-            self._finish(tx)
+            return self._finish(tx)
 
-        self._database.run_transaction(self._chunk.user_id, story)
+        _say(self._database.run_transaction(self._chunk.user_id, story))
 
     def write(self, result: Understood, spent: Spent) -> None:
         """Passages, vectors, what they name, the chunk's record and the finish step: all or nothing. It is paid for, so
@@ -238,12 +240,12 @@ class Rows:
         chunk = self._chunk
         attempt: str | None = None
 
-        def story(tx: Transaction) -> None:
+        def story(tx: Transaction) -> Row | None:
             nonlocal attempt
             hold(tx)
             wanted = self._wanted(tx)  # once an earlier attempt has ended, one way or the other
             if attempt is not None and tx.rows("committed", attempt=attempt):
-                return  # only the answer was lost
+                return None  # only the answer was lost
             if not wanted:
                 raise _superseded()
             place = json.dumps(locator_of(chunk.locator).as_json())
@@ -263,10 +265,12 @@ class Rows:
             if result.reused or self._pages is not None:
                 tx.run("forget_paid", job_id=chunk.job_id, index=chunk.index)
             self._pay(tx, spent)  # twice, where two were billed for the same chunk
-            self._finish(tx)
+            return self._finish(tx)
 
-        self._database.insist(chunk.user_id, story)
+        with tracing.span("write rows", "CLIENT", index=chunk.index, passages=len(result.passages)):
+            finished = self._database.insist(chunk.user_id, story)
         log.event("understood", passages=len(result.passages), pages=spent.ocr_pages or None)
+        _say(finished)
 
     def pause(self, wait: Unavailable, spent: Spent, paid: Paid) -> None:
         """The services are away for long, or answer nonsense: the file waits, and the caretaker puts it back."""
@@ -278,6 +282,7 @@ class Rows:
             self._keep(tx, paid)
 
         self._database.run_transaction(self._chunk.user_id, story)
+        log.event("file", state="waiting", code=wait.code)
 
     def pay(self, spent: Spent, paid: Paid) -> None:
         """What was billed for a chunk that is not written is in the counters, and kept for its next delivery."""
@@ -358,11 +363,18 @@ class Rows:
         if relations:
             tx.run("save_relations", relations=json.dumps(relations), **keys)
 
-    def _finish(self, tx: Transaction) -> None:
-        finished: dict[str, Any] | None = tx.row("finish_job", job_id=self._chunk.job_id)
+    def _finish(self, tx: Transaction) -> Row | None:
+        finished = tx.row("finish_job", job_id=self._chunk.job_id)
         if finished is not None:
             event = "understood" if finished["state"] == "indexed" else finished["state"]
             tx.run("note_event", file_id=self._chunk.file_id, event=event, detail=finished["reason"])
+        return finished
+
+
+def _say(finished: Row | None) -> None:
+    """What became of the file, now that it is so."""
+    if finished is not None:
+        log.event("file", **finished)
 
 
 def _superseded() -> Superseded:

@@ -21,7 +21,7 @@ import functions_framework
 from functions.change_lister.noting import Noting
 from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.sync_requested_pb2 import SyncRequested
-from shared import log
+from shared import log, tracing
 from shared.adapters.access import Access, pause_if_refused
 from shared.adapters.drive import Change, Drive, PageTokenRejected
 from shared.adapters.firestore import Cursor, Cursors
@@ -70,7 +70,7 @@ class Lister:
         census = self._requested.reason == SyncRequested.Reason.CENSUS
         cursor = self._cursors.acquire(self._user_id, self._corpus, census=census)
         if cursor is None:
-            return log.event("left word", user_id=self._user_id, corpus=self._corpus)
+            return log.event("left word")
         try:
             self._read(cursor)
         except (LongWait, ReconnectNeeded) as wait:
@@ -80,7 +80,7 @@ class Lister:
                 continue
             if isinstance(wait, ReconnectNeeded):
                 pause_if_refused(self._database, self._user_id, wait)
-            log.event("paused", "WARNING", code=wait.code, reason=wait.reason, user_id=self._user_id)
+            log.event("paused", "WARNING", code=wait.code, reason=wait.reason)
         except (Unavailable, Rejected):
             self._cursors.release(cursor, more=True)
             raise
@@ -156,7 +156,7 @@ class Lister:
             if time.monotonic() > self._ends:
                 return None
         if cursor.incomplete:
-            log.event("listing incomplete", "WARNING", user_id=self._user_id, corpus=self._corpus)
+            log.event("listing incomplete", "WARNING")
             if not census:  # nothing was there to compare with; that something lacks is to be seen all the same
                 self._noting.begin_census(since)
         elif not self._noting.settle_unseen(since, self._ends, compare=census):
@@ -170,15 +170,16 @@ class Lister:
     def _list_page(self, cursor: Cursor, *, compare: bool) -> Cursor:
         """Note one page; the cursor with the place after it."""
         try:
-            page = self._drive.list_files(
-                cursor.list_token or None, corpus=self._corpus, page_size=self._config.listing_page
-            )
+            with tracing.span("drive listing", "CLIENT", corpus=self._corpus):
+                page = self._drive.list_files(
+                    cursor.list_token or None, corpus=self._corpus, page_size=self._config.listing_page
+                )
         except PageTokenRejected as rejected:
             # A place in a listing is known for some hours only. The start token was taken before, and stands.
             self._restarts += 1
             if not cursor.list_token or self._restarts > RESTARTS:
                 raise Unavailable("Drive does not remember its own listing.", code="list_token") from rejected
-            log.event("listing begun again", "WARNING", user_id=self._user_id, corpus=self._corpus)
+            log.event("listing begun again", "WARNING")
             return replace(cursor, list_token="")
         self._noting.note(page.files, FILE_BACKFILL, FileChanged.Reason.LISTED, compare=compare)
         incomplete = cursor.incomplete or page.incomplete
@@ -194,7 +195,8 @@ class Lister:
         """Read the change log to its end, or until this life ends. Returns where it stands, which the cursor keeps
         under that name, and whether that is the end."""
         while True:
-            page = self._drive.changes(token, self._corpus)
+            with tracing.span("drive changes", "CLIENT", corpus=self._corpus):
+                page = self._drive.changes(token, self._corpus)
             self._changed += [change.time for change in page.changes if change.time is not None]
             more = self._take(page.changes)
             before, token = token, page.next_page_token or page.new_start_page_token or token
@@ -254,7 +256,7 @@ class Lister:
         try:
             drives = {drive_id for drive_id, _ in self._drive.drives()}
         except Rejected as refusal:  # a server that has none, or an organisation that allows none
-            return log.event("no shared drives here", reason=str(refusal), user_id=self._user_id)
+            return log.event("no shared drives here", reason=str(refusal))
         for drive_id in sorted(drives - known):
             self._ask_for(drive_id, SyncRequested.Reason.CONNECTED)
         asked = known - drives - {MY_DRIVE}  # their listers find them gone and clear up
@@ -269,7 +271,7 @@ class Lister:
         unseen = [row["file_id"] for row in self._noting.unseen(self._database_clock())]
         self._noting.ask_about(unseen, FileChanged.Reason.CHANGED, removed=True)
         self._cursors.forget(cursor.user_id, cursor.corpus)
-        log.event("left a shared drive", user_id=self._user_id, corpus=self._corpus)
+        log.event("left a shared drive")
 
     def _hand_over(self, cursor: Cursor) -> None:
         """This life is over: the next one goes on from the cursor. It must find the lease free; should nobody be told,

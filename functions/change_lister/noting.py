@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
 from schemas.messages.file_changed_pb2 import FileChanged
-from shared import log
+from shared import log, tracing
 from shared.adapters.drive import Drive
 from shared.adapters.firestore import FileMetadata, KnownFile
 from shared.adapters.hold import hold
@@ -82,7 +83,8 @@ class Noting:
                     noted += tx.rows("note_files", files=rows, announced_ms=self._announced_ms, listed=among)
             return noted
 
-        noted = self._database.run_transaction(self._user_id, story)
+        with tracing.span("note files", "CLIENT", files=len(files)):
+            noted = self._database.run_transaction(self._user_id, story)
         if any(row["state"] == "folder" and row["moved"] and row["state_before"] for row in noted) and self._selects():
             self.sort()
         self._follow(files, {row["file_id"] for row in noted if row["state"] == "queued"}, topic)
@@ -91,9 +93,10 @@ class Noting:
 
     def announce(self, rows: Iterable[Row], topic: str, reason: FileChanged.Reason.ValueType) -> None:
         """Have read what is queued, and wait until the broker has it. Of a first sync, pictures come last: what is in
-        them must be recognised."""
-        for row in rows:
-            if row["state"] == "queued":
+        them must be recognised. Each file has a trace: a file alone this one, and each of many its own."""
+        queued = [row for row in rows if row["state"] == "queued"]
+        for row in queued:
+            with nullcontext() if len(queued) == 1 else tracing.apart("announced", file_id=row["file_id"]):
                 lane = {"lane": OCR} if topic == FILE_BACKFILL and (row["mime_type"] or "").startswith("image/") else {}
                 self._outbox.publish(
                     topic,
@@ -176,7 +179,7 @@ class Noting:
             rows = self._database.run_transaction(self._user_id, _sort)
             self.announce(rows, FILE_BACKFILL, FileChanged.Reason.LISTED)
             if rows:
-                log.event("sorted by folders", user_id=self._user_id, files=len(rows))
+                log.event("sorted by folders", files=len(rows))
             if len(rows) < SORTED:
                 return True
             if ends is not None and time.monotonic() > ends:
@@ -237,7 +240,8 @@ class Noting:
 
         row = self._database.run_transaction(self._user_id, story)
         if row:
-            log.event("census", user_id=self._user_id, corpus=self._corpus, incomplete=incomplete, **row)
+            right = 1 - row["findings"] / max(1, row["compared"])
+            log.event("census", incomplete=incomplete, right=max(0.0, round(right, 6)), **row)
 
     def _compare(self, tx: Transaction, files: Sequence[File]) -> None:
         found = tx.rows("compare_page", corpus=self._corpus, files=_rows(files, {}))

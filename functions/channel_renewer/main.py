@@ -1,7 +1,7 @@
 """The caretaker: what must happen although nobody asks for it.
 
 renew    channels that end soon, new before old
-sweep    a drain for every person, in case a notification was lost
+sweep    a drain for every person, in case a notification was lost; and how everything is, in numbers, for the log
 reap     waiting work whose time has come, leases that ended by themselves, messages that were lost
 purge    passages of revisions that nobody wants any more
 erase    a person asked to be forgotten
@@ -13,7 +13,7 @@ Every duty is a scan that may run twice, late or not at all without harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -23,7 +23,7 @@ from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.file_chunk_pb2 import FileChunk
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
-from shared import log
+from shared import log, tracing
 from shared.adapters import oauth
 from shared.adapters.access import Access
 from shared.adapters.firestore import Channels, Connections, Cursors
@@ -31,15 +31,18 @@ from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
 from shared.adapters.watching import Watching
 from shared.config import Settings, settings
-from shared.consume import Delivery, consumes_deliveries, parse
+from shared.consume import Delivery, consumes_deliveries, parse, subject
 from shared.domain.errors import BadRequest, DrivestreamError, ReconnectNeeded, Rejected, Unavailable
 from shared.domain.names import DEAD_LETTERS, FILE_BACKFILL, FILE_CHANGES, FRESH, MY_DRIVE, SYNC_REQUESTS, receipt_id
+from shared.domain.prices import dollars_for, price_table
 
 PURGED = 50  # jobs of one transaction
 MOST = 500  # rows of one scan; what is left is found by the next tick
 RETRY_SECONDS = 3600.0
 GRACE_SECONDS = 60.0
 LOST_SECONDS = 900.0  # a message that is on its way for longer is lost
+# What a project may take from Drive in a day (UTC), https://developers.google.com/workspace/drive/api/guides/limits
+DAILY_QUOTA = {"drive_bytes": 10**12, "drive_units": 400_000_000}
 OPENING = timedelta(seconds=25)  # a channel that Drive has not told of by now was not opened
 _DEAD = "CloudPubSubDeadLetterSourceSubscription"
 
@@ -52,6 +55,7 @@ def channel_renewer(delivery: Delivery) -> None:
     if _DEAD in delivery.attributes or delivery.subscription == DEAD_LETTERS:
         return caretaker.bury(delivery)
     tick = parse(Tick, delivery.data)
+    log.bind(duty=Tick.Duty.Name(tick.duty).lower())
     duties: Mapping[Tick.Duty.ValueType, Callable[[], None]] = {
         Tick.Duty.RENEW: caretaker.renew,
         Tick.Duty.SWEEP: caretaker.sweep,
@@ -94,6 +98,25 @@ class Caretaker:
             for corpus in {MY_DRIVE, *self._cursors.corpora(user_id)}:
                 self._ask(user_id, corpus, SyncRequested.Reason.TICK)
         self._outbox.confirm()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Say what no single event tells: how old the oldest work is, what is spent, how the channels are. One line for
+        each number, because metrics of Cloud Logging are made of lines."""
+        with self._database.transaction(None) as tx:
+            gauges = [(row["gauge"], row["of"], float(row["value"])) for row in tx.rows("gauges")]
+        spent = {of: int(value) for gauge, of, value in gauges if gauge == "spent_today"}
+        prices = price_table(self._config.embedding_model, self._config.entity_model, self._config.prices)
+        gauges.append(("dollars_today", "all", float(dollars_for(spent, prices.values()))))
+        for counter, most in DAILY_QUOTA.items():
+            gauges.append(("drive_quota_today", counter, spent[counter] / most))
+        try:
+            age = datetime.now(UTC) - self._access.keys_made_at()
+            gauges.append(("secret_age_days", "token-keys", age.total_seconds() / 86_400))
+        except Unavailable as error:  # the other numbers are worth telling all the same
+            log.event("age of the keys unknown", "WARNING", code=error.code, reason=error.reason)
+        for gauge, of, value in gauges:
+            log.event("gauge", gauge=gauge, of=of, value=round(value, 6))
 
     def census(self) -> None:
         """Compare with Drive: a sync request of its own kind, so that the lister lists everything again."""
@@ -116,7 +139,8 @@ class Caretaker:
         for row in (*due, *lost, *silent, *outdated):
             changed = FileChanged(user_id=str(row["user_id"]), file_id=row["file_id"], reason=FileChanged.Reason.WAITED)
             # What waited takes its own lane again, or a whole first sync would come back as if it were edited now.
-            self._outbox.publish(FILE_CHANGES if row["lane"] == FRESH else FILE_BACKFILL, changed)
+            with tracing.apart("put back", file_id=row["file_id"]):  # each file has a trace of its own
+                self._outbox.publish(FILE_CHANGES if row["lane"] == FRESH else FILE_BACKFILL, changed)
         for user_id, corpus in self._cursors.abandoned():
             self._ask(user_id, corpus, SyncRequested.Reason.PAGE)
         self._outbox.confirm()
@@ -157,17 +181,19 @@ class Caretaker:
     def bury(self, delivery: Delivery) -> None:
         """The state of the file behind a message that could not be handled: failed, why, and when it is tried again."""
         subscription = delivery.attributes.get(_DEAD, "")
-        log.event("dead letter", "ERROR", subscription=subscription, message_id=delivery.message_id)
+        log.event("dead letter", "ERROR", subscription=subscription)
         try:
             if subscription.startswith("ai-processor"):
                 chunk = parse(FileChunk, delivery.data)
+                log.bind(**subject(chunk))
                 self._fail(chunk.user_id, chunk.file_id, chunk.job_id)
             elif subscription.startswith("file-streamer"):
                 changed = parse(FileChanged, delivery.data)
+                log.bind(**subject(changed))
                 self._fail(changed.user_id, changed.file_id, None)
         except BadRequest as nonsense:
             # What is no message names no file. Nobody buries the dead letters' own dead, so it ends here.
-            log.event("dead letter without a file", "ERROR", reason=nonsense.reason, message_id=delivery.message_id)
+            log.event("dead letter without a file", "ERROR", reason=nonsense.reason)
         # A lost sync request or tick needs no state: the next sweep or tick does the same work.
 
     def _fail(self, user_id: str, file_id: str, job_id: str | None) -> None:
@@ -185,6 +211,7 @@ class Caretaker:
                 reason=reason,
                 retry_after=RETRY_SECONDS,
             )
+        log.event("file", "ERROR", state="failed", code=code)
 
     def _erase(self, user_id: str) -> None:
         Connections(self._config).close(user_id)

@@ -17,6 +17,7 @@ from uuid import UUID
 import flask
 
 from functions.dashboard.callers import calling, meant
+from shared import log
 from shared.adapters.postgres import Database, Transaction
 from shared.config import Settings
 from shared.domain.errors import BadRequest
@@ -50,8 +51,11 @@ class Visit:
     def user_id(self) -> UUID | None:
         """Whose session it is, or whom a service speaks for; None for nobody. Nothing else says who somebody is."""
         if self.caller is not None:
-            return meant(self.request, self.database, self.caller)
-        return person_of(self.database, self.session)
+            user_id = meant(self.request, self.database, self.caller)
+        else:
+            user_id = person_of(self.database, self.session)
+        log.bind(user_id=user_id)
+        return user_id
 
     def signed_in(self) -> UUID:
         """The person. Raises `BadRequest` (401) for nobody."""

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import functions_framework
 
 from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.file_chunk_pb2 import FileChunk
-from shared import log
+from shared import log, tracing
 from shared.adapters import heap
 from shared.adapters.access import Access
 from shared.adapters.caps import READING, reserve, settle
@@ -48,6 +49,8 @@ from shared.domain.names import BACKFILL, FILE_BACKFILL, FILE_CHANGES, FILE_CHUN
 from shared.domain.spending import Spent, Wanted
 from shared.readers import Limits, read
 
+T = TypeVar("T")
+
 LONG_WAIT_SECONDS = 900.0
 RECONNECT_SECONDS = 3600.0  # for a person who seems connected; a new consent does not wait for it
 OUTSIDE = Skipped("It lies outside the folders that you selected.", code="outside_folders")
@@ -62,7 +65,6 @@ _LANES = {_REASON.LISTED: BACKFILL, _REASON.CENSUS: BACKFILL, _REASON.CHANGED: F
 def file_streamer(changed: FileChanged) -> None:
     """Stream one announced change."""
     heap.bound()
-    log.bind(user_id=changed.user_id, file_id=changed.file_id)
     stream(changed, settings(), database(), access().drive(changed.user_id))
 
 
@@ -71,7 +73,8 @@ def stream(changed: FileChanged, config: Settings, database: Database, drive: Dr
     files = Files(database, changed.user_id, changed.file_id, config, _REASON.Name(changed.reason).lower())
     ticket, key = files.ask()
     try:
-        file = drive.file(changed.file_id, key)
+        with tracing.span("drive metadata", "CLIENT"):
+            file = drive.file(changed.file_id, key)
         refusal = follow(file, files, drive) if file.is_shortcut and not file.trashed else without_text(file)
     except FileGone as gone:
         return files.bury(ticket, "gone", gone.reason)
@@ -86,8 +89,13 @@ def stream(changed: FileChanged, config: Settings, database: Database, drive: Dr
     job = files.claim(ticket, file, changed)
     if job is None:
         return None
-    with files.lease(job) as lease:
-        Life(config, files, drive, file, job, lease).read()
+    log.bind(job_id=job.job_id, lane=job.lane)
+    with files.lease(job) as lease, tracing.span("drive read", "CLIENT", job_id=job.job_id, epoch=job.epoch) as span:
+        life = Life(config, files, drive, file, job, lease)
+        try:
+            life.read()
+        finally:
+            span.note(bytes=life.bytes_read, chunks=life.chunks)
     return None
 
 
@@ -152,7 +160,8 @@ class Lease:
         self._every = config.lease_seconds / 3
         self._ends = time.monotonic() + config.life_seconds * 1.1  # a life lasts no longer, and so does its lease
         self._lost, self._over = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"lease-{job.job_id[:8]}", daemon=True)
+        renew = partial(copy_context().run, self._renew)  # its lines are this file's, too
+        self._thread = threading.Thread(target=renew, name=f"lease-{job.job_id[:8]}", daemon=True)
 
     def take(self) -> None:
         """Begin to renew."""
@@ -180,7 +189,7 @@ class Lease:
                     return self._lost.set()
         except DrivestreamError as error:
             # The next fenced write finds out by itself whether the lease still stands.
-            log.event("lease not renewed", "WARNING", code=error.code, job_id=self._job.job_id)
+            log.event("lease not renewed", "WARNING", code=error.code)
         return None
 
 
@@ -194,6 +203,19 @@ class Files:
         self.file_id = file_id
         self._why = why
         self._target: str | None = None  # where the file led, as a shortcut, before Drive was asked
+        self._settled: dict[str, Any] | None = None  # what became of the file in the transaction that is going on
+
+    def _write(self, story: Callable[[Transaction], T]) -> T:
+        """One transaction; what became of the file in it is said once, when it is so."""
+
+        def anew(tx: Transaction) -> T:
+            self._settled = None
+            return story(tx)
+
+        result = self._database.run_transaction(self.user_id, anew)
+        if self._settled is not None:
+            log.event("file", **self._settled)
+        return result
 
     def ask(self) -> tuple[int, str | None]:
         """Take a ticket before Drive is asked, and the key that a file shared by link is opened with. Raises
@@ -265,8 +287,9 @@ class Files:
             if tx.row("tombstone", file_id=self.file_id, ticket=ticket, code=code, reason=reason):
                 tx.run("note_event", file_id=self.file_id, event="deleted", detail=code)
                 self._let_targets_go(tx)
+                self._settled = {"state": "deleted", "code": code}
 
-        self._database.run_transaction(self.user_id, story)
+        self._write(story)
 
     def wait(self, ticket: int, why: Unavailable) -> None:
         """Write the work down as waiting; the caretaker, or a new consent, puts it back."""
@@ -295,8 +318,9 @@ class Files:
             )
             if marked and state != "folder":
                 tx.run("note_event", file_id=self.file_id, event=state, detail=why.reason)
+                self._settled = {"state": state, "code": _code(why)}
 
-        self._database.run_transaction(self.user_id, story)
+        self._write(story)
 
     def _let_targets_go(self, tx: Transaction) -> None:
         """What only a shortcut kept goes with the shortcut: out of the person's files, or out of the selection."""
@@ -318,6 +342,7 @@ class Files:
             if answer["outside"]:
                 if answer["reason_code"] != OUTSIDE.code:
                     tx.run("note_event", file_id=self.file_id, event="skipped", detail=OUTSIDE.reason)
+                    self._settled = {"state": "skipped", "code": OUTSIDE.code}
                 tx.row(
                     "mark_file",
                     file_id=self.file_id,
@@ -331,6 +356,7 @@ class Files:
             if tx.row("restore_job", job_id=name, file_id=self.file_id, ticket=ticket):
                 if answer["state"] == "deleted":
                     tx.run("note_event", file_id=self.file_id, event="restored", detail=None)
+                self._settled = {"state": "unchanged"}
                 return None
             if answer["state"] == "skipped" and str(answer["wanted_job"]) == name and not asked:
                 return None
@@ -371,7 +397,7 @@ class Files:
                 claimed["lane"],
             )
 
-        return self._database.run_transaction(self.user_id, story)
+        return self._write(story)
 
     @contextmanager
     def lease(self, job: Job) -> Iterator[Lease]:
@@ -418,10 +444,11 @@ class Files:
             if finished is None:
                 raise Superseded("Another life reads this file now.")
             tx.run("note_event", file_id=self.file_id, event="read", detail=f"{bytes_read} bytes, {chunks} chunks")
-            tx.row("finish_job", job_id=job.job_id)
+            self._settled = tx.row("finish_job", job_id=job.job_id)
             self._account(tx, job, file, source, "ok")
 
-        self._database.run_transaction(self.user_id, story)
+        with tracing.span("write end", "CLIENT", chunks=chunks):
+            self._write(story)
 
     def end(self, job: Job, file: File, source: DriveSource | None, why: DrivestreamError) -> None:
         """The file ends, or waits, without its text."""
@@ -432,7 +459,7 @@ class Files:
             if source is not None:
                 self._account(tx, job, file, source, why.code)
 
-        self._database.run_transaction(self.user_id, story)
+        self._write(story)
 
     def _end(self, tx: Transaction, job_id: str, epoch: int, why: DrivestreamError, bytes_read: int = 0) -> None:
         seconds = _wait_seconds(why) if isinstance(why, Unavailable) else None
@@ -449,6 +476,7 @@ class Files:
         )
         if ended:
             tx.run("note_event", file_id=self.file_id, event=state, detail=why.reason)
+            self._settled = {"state": state, "code": _code(why), "bytes": bytes_read}
 
     def happened(self, event: str) -> int:
         """Note that something happened to the file; how often it did lately."""
@@ -518,6 +546,16 @@ class Life:
             with suppress(DrivestreamError):
                 self._account(fault.code if isinstance(fault, DrivestreamError) else "failed")
             raise
+
+    @property
+    def bytes_read(self) -> int:
+        """How much this life has read from Drive."""
+        return self._source.bytes_read if self._source else 0
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks this life has published."""
+        return self._next_index - self._job.next_index
 
     def _read(self) -> None:
         try:
@@ -600,11 +638,11 @@ class Life:
                 epoch=self._job.epoch,
             )
         )
-        log.event("handed over", job_id=self._job.job_id, next_index=self._next_index)
+        log.event("handed over", next_index=self._next_index)
 
     def _look_again(self, other: FileGone | Changed) -> None:
         """The file changed under us: the new revision is begun, or, where that happens again and again, waited for."""
-        log.event("changed while being read", job_id=self._job.job_id)
+        log.event("changed while being read")
         if self._files.happened("changed") > LOOKS:
             wait = LongWait("This file changes faster than it can be read. It is tried again later.", code="changing")
             return self._end(wait)

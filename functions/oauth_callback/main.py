@@ -82,14 +82,15 @@ def finish(request: flask.Request, config: Settings) -> flask.Response:
         raise BadRequest("This answer comes from somebody else than Google.", code="wrong_issuer")
     grant, claims = _exchange(request, config, begun)
     user_id, back = _keep(config, grant, claims, begun.get("voucher"))
+    log.bind(user_id=user_id)
     if back is not None:  # another dashboard's person: it is the one who shows them their Drive
         _ask_for_sync(config, user_id)
-        log.event("connected", user_id=user_id, vouched=True)
+        log.event("connected", vouched=True)
         return redirect(back)
     code = secrets.token_urlsafe(32)
     _offer_signin(user_id, code)
     _ask_for_sync(config, user_id)
-    log.event("connected", user_id=user_id)
+    log.event("connected")
     return redirect(f"{config.dashboard_url}/signin?{urlencode({'code': code})}")
 
 

@@ -34,6 +34,7 @@ class Options:
     token: str = ""
     google: OAuthClient | None = None  # the real Google, with this client
     processes: bool = False
+    trace: bool = False  # keep every trace
     database_url: str = ""
     sweep_seconds: float = SWEEP_SECONDS  # 0: never
     environment: Mapping[str, str] = field(default_factory=dict)  # settings of the functions, over the local ones
@@ -91,6 +92,7 @@ def options_of(arguments: Sequence[str]) -> Options:
         token=said.token,
         google=google,
         processes=said.processes,
+        trace=said.trace,
         database_url=said.database,
         sweep_seconds=usual if said.sweep is None else said.sweep,
     )
@@ -120,6 +122,7 @@ def _parser() -> Parser:
         "but sign-in and Drive stays on this machine, and changes are polled",
     )
     parser.add_argument("--processes", action="store_true", help="a process for each function, as deployed")
+    parser.add_argument("--trace", action="store_true", help="keep every file's trace, for './dev trace FILE_ID'")
     parser.add_argument("--database", default="", metavar="URL", help="another Postgres (as an administrator)")
     parser.add_argument(
         "--sweep",

@@ -43,7 +43,7 @@ GOOGLES = (
     "OAUTH_CERTS_URL",
     "OAUTH_ISSUER",
 )
-SERVICES = ("postgres", "google", "firestore", "pubsub", "secretmanager", "vertex", "documentai")
+SERVICES = ("postgres", "google", "firestore", "pubsub", "secretmanager", "vertex", "documentai", "telemetry")
 # How many pushes a function has under way. More than this only makes two cores take turns.
 PUSHES = {
     "change-lister": 4,
@@ -222,6 +222,10 @@ class Stack:
             vault.put(GOOGLE_SECRET, self.options.google.secret.encode())
         self._run("vertex", VertexServer(self.data.path / "vertex"))
         self._run("documentai", DocumentAiServer(self.data.path / "documentai"))
+        if self.options.trace:
+            from infra.local.telemetry import TelemetryServer
+
+            self._run("telemetry", TelemetryServer(self.data.path / "telemetry"))
 
     def _served_folder(self) -> Any:
         if not self.options.drive and not self.options.google:
@@ -304,6 +308,9 @@ class Stack:
                 "OAUTH_TOKEN_URL": self.options.drive + "/token",
                 "OAUTH_REVOKE_URL": self.options.drive + "/revoke",
             }
+        if self.options.trace:
+            environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = self._url("telemetry") + "/v1/traces"
+            environment["OTEL_TRACES_SAMPLER_ARG"] = "1"
         if self.options.google:
             environment |= {**real_google(self.options.google), "OAUTH_CLIENT_SECRET": secret(GOOGLE_SECRET)}
         return environment | dict(self.options.environment)

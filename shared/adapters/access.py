@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from shared.adapters import oauth
@@ -125,6 +125,10 @@ class Access:
     def client_secret(self) -> str:
         """The OAuth client's secret."""
         return self._secrets.get(self._settings.oauth_client_secret).decode()
+
+    def keys_made_at(self) -> datetime:
+        """When the newest of the keys that seal tokens came to be. Raises `Unavailable` where that cannot be told."""
+        return self._secrets.made_at(self._settings.token_keys_secret)
 
     def _usable(self, user_id: str, stored: SealedToken | None) -> str | None:
         if stored is None or stored.expires_at - _EARLY <= stored.now:

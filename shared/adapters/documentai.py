@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.auth.credentials import Credentials
 
+from shared import tracing
 from shared.adapters.google_calls import BadAnswer, InvalidArgument, classified, patiently
 from shared.config import Settings
 from shared.domain.errors import Skipped
@@ -81,7 +82,8 @@ class Recognizer:
             return found
 
         try:
-            return patiently(once, base_seconds=self._settings.retry_base_seconds)
+            with tracing.span("recognise", "CLIENT", service=SERVICE, bytes=len(content)):
+                return patiently(once, base_seconds=self._settings.retry_base_seconds)
         except InvalidArgument as error:
             raise _refused(error) from error
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
+from shared import tracing
 from shared.config import Settings
 from shared.domain.errors import Unavailable
 
@@ -37,10 +38,12 @@ class Outbox:
         self._unconfirmed: list[Future[str]] = []
 
     def publish(self, topic: str, message: Message, **attributes: str) -> int:
-        """Hand a message to the client and return its size in bytes. `confirm` tells whether the broker has it."""
+        """Hand a message to the client and return its size in bytes. `confirm` tells whether the broker has it. The
+        message carries the trace that it belongs to."""
         data = message.SerializeToString()
         if len(data) > LARGEST_MESSAGE:
             raise MessageTooLarge(f"{type(message).__name__} of {len(data)} bytes for {topic}")
+        attributes |= tracing.carried()
         self._unconfirmed.append(publisher().publish(f"projects/{self._project}/topics/{topic}", data, **attributes))
         return len(data)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
 
 from google.auth.credentials import Credentials
 
@@ -54,6 +55,21 @@ class Secrets:
             )
             self._kept[resource_name] = (time.monotonic(), value)
             return value
+
+    def made_at(self, resource_name: str) -> datetime:
+        """When this version of a secret was made. Raises `Unavailable` where that cannot be told."""
+
+        def ask() -> datetime:
+            try:
+                with classified(SERVICE):
+                    version = self._made().get_secret_version(
+                        name=resource_name, timeout=self._settings.http_timeout_seconds, retry=None
+                    )
+            except InvalidArgument as error:
+                raise Unavailable(f"{SERVICE} does not know {resource_name}: {error.reason}", code="refused") from error
+            return cast("datetime", version.create_time)  # the client's own kind of one
+
+        return patiently(ask, base_seconds=self._settings.retry_base_seconds * PATIENCE)
 
     def _access(self, resource_name: str) -> bytes:
         import google_crc32c

@@ -13,9 +13,11 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared import tracing
 from shared.adapters.embedding_requests import PASSAGE, SERVICE, EmbeddingModel, Vector, model_name
 from shared.adapters.google_calls import BadAnswer, InvalidArgument, classified, patiently
 from shared.config import Settings
@@ -69,7 +71,7 @@ class _Threads:
         with self._making:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._many, thread_name_prefix="vertex")
-        futures = [self._pool.submit(call, item) for item in items]
+        futures = [self._pool.submit(copy_context().run, call, item) for item in items]  # with the log's fields
         try:
             return [future.result() for future in futures]
         finally:
@@ -119,7 +121,8 @@ class Embedder:
                 )
             return found
 
-        done = self._threads.each(embed_batch, list(self._batches(texts)))
+        with tracing.span("embed", "CLIENT", service=SERVICE, texts=len(texts)):
+            done = self._threads.each(embed_batch, list(self._batches(texts)))
         vectors = [vector for batch in done for vector in batch]
         return Embedded(
             [vector.values for vector in vectors],
@@ -213,7 +216,8 @@ class EntityFinder:
         def find_in(batch: list[int]) -> None:
             self._find(batch, passages, findings, adding, account)
 
-        self._threads.each(find_in, list(_batches_of(passages)))
+        with tracing.span("find entities", "CLIENT", service=SERVICE, passages=len(passages)):
+            self._threads.each(find_in, list(_batches_of(passages)))
         return findings
 
     def _find(

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -809,6 +810,17 @@ def test_a_new_version_is_seen_when_the_kept_value_is_old_or_a_fresh_one_is_aske
     manager.put("keys", b"newest")
     monkeypatch.setattr(secrets_adapter, "KEPT_SECONDS", 0.0)
     assert secrets.get(LATEST) == b"newest"
+
+
+def test_the_age_of_a_secret_is_that_of_its_newest_version(manager: SecretManagerServer) -> None:
+    """Keys are to be rotated, and somebody must be able to tell that they were not."""
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    manager.put("keys", b"old")
+    secrets = secrets_of(manager)
+
+    assert before < secrets.made_at(LATEST) <= datetime.now(UTC)
+    with pytest.raises(Unavailable):
+        secrets.made_at("projects/p/secrets/none/versions/latest")
 
 
 def test_without_secret_manager_nothing_goes_on(manager: SecretManagerServer) -> None:

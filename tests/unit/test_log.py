@@ -117,26 +117,21 @@ def test_bound_fields_are_on_every_line_until_they_are_unbound(capsys: pytest.Ca
     log.event("two")
 
     one, two = map(json.loads, capsys.readouterr().out.splitlines())
-    assert one == {"severity": "INFO", "message": "one", "job_id": "j", "index": 4}
+    labels = {"logging.googleapis.com/labels": {"job_id": "j"}}
+    assert one == {"severity": "INFO", "message": "one", "job_id": "j", "index": 4, **labels}
     assert two == {"severity": "INFO", "message": "two"}
 
 
-@pytest.mark.parametrize(
-    ("headers", "trace"),
-    [
-        ({"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}, "a" * 32),
-        ({"X-Cloud-Trace-Context": f"{'c' * 32}/123;o=1"}, "c" * 32),
-        ({"X-Cloud-Trace-Context": f"{'c' * 32}/123"}, "c" * 32),
-        ({"traceparent": "00-nonsense"}, None),
-        ({"X-Cloud-Trace-Context": "\n/evil"}, None),
-        ({}, None),
-    ],
-)
-def test_lines_join_the_trace_of_their_request(headers: dict[str, str], trace: str | None) -> None:
-    """Cloud Logging shows all lines of one request together, across functions."""
-    fields = log.trace_fields(headers, "p")
+def test_what_a_line_is_about_is_a_label_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """One filter on a file finds its lines in every service; a label is text, and other fields are none."""
+    log.bind(function="ai_processor", user_id="u", file_id="f", job_id="j", lane="ocr", attempt=2, index=7)
 
-    assert fields.get("logging.googleapis.com/trace") == (f"projects/p/traces/{trace}" if trace else None)
+    log.event("done", seconds=0.5)
+
+    line = json.loads(capsys.readouterr().out)
+    labels = {"function": "ai_processor", "user_id": "u", "file_id": "f", "job_id": "j", "lane": "ocr"}
+    assert line["logging.googleapis.com/labels"] == labels
+    assert {"attempt": 2, "index": 7, "seconds": 0.5, **labels}.items() <= line.items()
 
 
 def test_libraries_speak_through_the_same_door(capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,6 +116,53 @@ pages AS (
 )
 DELETE FROM paid_vectors WHERE job_id NOT IN (SELECT job_id FROM waited_for);
 
+-- name: gauges
+-- How everything is, in numbers only: what waits and for how long, how the channels are, what is spent today (UTC).
+WITH active AS (SELECT user_id FROM users WHERE status = 'active'),
+corpora AS (
+    SELECT coalesce(max(w.expires_at) FILTER (WHERE w.state = 'active'), '-infinity') AS ends,
+        bool_or(coalesce(w.silent_at > app_now() - interval '1 day', false)) AS silent
+    FROM gdrive_webhooks w JOIN active USING (user_id) GROUP BY w.user_id, w.corpus
+),
+spent AS (
+    SELECT coalesce(sum(drive_units), 0) AS drive_units, coalesce(sum(drive_bytes), 0) AS drive_bytes,
+        coalesce(sum(ocr_pages), 0) AS ocr_pages, coalesce(sum(embedded_tokens), 0) AS embedded_tokens,
+        coalesce(sum(model_input_tokens), 0) AS model_input_tokens,
+        coalesce(sum(model_output_tokens), 0) AS model_output_tokens
+    FROM costs WHERE day = (app_now() AT TIME ZONE 'UTC')::date
+),
+states AS (
+    SELECT f.state, CASE WHEN f.state = 'waiting' THEN coalesce(f.reason_code, 'unknown') END AS code, count(*) AS files
+    FROM gdrive_files f JOIN active USING (user_id) WHERE f.listed AND f.state <> 'folder' GROUP BY 1, 2
+),
+ages AS (
+    -- A file that no change log told of waits as a part of its listing.
+    SELECT coalesce(j.lane, CASE WHEN f.indexed_at IS NULL THEN 'backfill' ELSE 'fresh' END) AS lane,
+        extract(epoch FROM app_now() - f.state_at) AS seconds
+    FROM gdrive_files f JOIN active USING (user_id) LEFT JOIN gdrive_jobs j ON j.job_id = f.wanted_job
+    WHERE f.state IN ('queued', 'processing')
+)
+SELECT 'people' AS gauge, status AS of, count(*)::double precision AS value FROM users GROUP BY status
+UNION ALL
+SELECT 'files', state, sum(files)::double precision FROM states GROUP BY state
+UNION ALL
+SELECT 'files_waiting', code, sum(files)::double precision FROM states WHERE code IS NOT NULL GROUP BY code
+UNION ALL
+SELECT 'queue_age_seconds', lane, coalesce(max(seconds), 0)::double precision
+FROM unnest(ARRAY['fresh', 'backfill']) AS lane LEFT JOIN ages USING (lane) GROUP BY lane
+UNION ALL
+SELECT 'channels', 'announced', count(*) FILTER (WHERE ends > app_now())::double precision FROM corpora
+UNION ALL
+SELECT 'channels', 'unannounced', count(*) FILTER (WHERE ends <= app_now())::double precision FROM corpora
+UNION ALL
+SELECT 'channels', 'silent', count(*) FILTER (WHERE silent)::double precision FROM corpora
+UNION ALL
+SELECT 'channel_ends_seconds', 'first', extract(epoch FROM min(ends) - app_now())::double precision
+FROM corpora WHERE ends > app_now() HAVING count(*) > 0
+UNION ALL
+SELECT 'spent_today', unit.key, unit.value::double precision FROM spent, jsonb_each_text(to_jsonb(spent)) AS unit
+ORDER BY 1, 2;
+
 -- name: people_to_erase
 -- Who asked to be forgotten.
 SELECT user_id FROM users WHERE status = 'erasing' AND (CAST(:user_id AS uuid) IS NULL OR user_id = CAST(:user_id AS uuid));

@@ -242,7 +242,7 @@ done AS (
         finished_at = app_now(), updated_at = app_now()
     FROM found
     WHERE user_id = app_user_id() AND job_id = :job_id AND state = 'streamed' AND finished_chunks >= expected_chunks
-    RETURNING job_id, file_id, content_key, truncated_at, found.passages, found.code, found.reason
+    RETURNING job_id, file_id, content_key, truncated_at, lane, bytes_read, found.passages, found.code, found.reason
 )
 UPDATE gdrive_files f SET indexed_at = app_now(), state_at = app_now(), next_try = NULL, deleted_at = NULL,
     current_job = CASE WHEN done.passages > 0 THEN done.job_id END,
@@ -253,7 +253,10 @@ UPDATE gdrive_files f SET indexed_at = app_now(), state_at = app_now(), next_try
     reason = CASE WHEN done.passages = 0 THEN coalesce(done.reason, 'No text was found in this file.') END
 FROM done
 WHERE f.user_id = app_user_id() AND f.file_id = done.file_id AND f.wanted_job = done.job_id
-RETURNING f.file_id, f.state, f.reason;
+RETURNING f.file_id, f.state, f.reason_code AS code, f.reason, done.lane, done.bytes_read AS bytes,
+    -- Since the content came to be; of what was there a day before we saw the file at all, since we found it.
+    extract(epoch FROM app_now() - CASE WHEN f.changed_at > f.first_seen_at - interval '1 day' THEN f.changed_at
+        ELSE f.found_at END)::double precision AS seconds_to_search;
 
 -- name: pause_job
 -- The services that understand text are away for long: the file waits, and the caretaker puts it back.
