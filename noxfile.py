@@ -19,7 +19,8 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
 PROGRAMS = {
-    f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas", "formats", "openapi")
+    f"Running session {name}"
+    for name in ("local", "function", "cat", "read", "bench", "schemas", "formats", "openapi", "bundle")
 }
 
 nox.needs_version = ">=2026"
@@ -64,6 +65,12 @@ def read(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Benchmarks, one JSON object each, the last line of standard output."""
     become(session, "tests.bench")
+
+
+@nox.session
+def bundle(session: nox.Session) -> None:
+    """What is deployed: a folder and a ZIP for each function, in dist/."""
+    become(session, "infra.bundle")
 
 
 @nox.session
