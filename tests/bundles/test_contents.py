@@ -20,6 +20,7 @@ from tests.bundles.alone import required
 
 DRIVE = {"shared.adapters.drive", "shared.adapters.download", "google-api-python-client"}
 SQL = {"shared.adapters.postgres", "pg8000", "cloud-sql-python-connector"}
+SECRETS = {"shared.adapters.secrets", "shared.adapters.sealing", "google-cloud-secret-manager"}
 MODELS = {
     "shared.adapters.vertex", "shared.adapters.documentai", "google-cloud-aiplatform", "google-cloud-documentai",
     "google-genai", "vertexai",
@@ -28,7 +29,11 @@ MODELS = {
 
 @pytest.mark.parametrize(
     ("function", "nothing_of"),
-    [("drive_webhook", DRIVE | SQL | MODELS), ("oauth_callback", DRIVE | MODELS), ("dashboard", DRIVE | MODELS)],
+    [
+        ("drive_webhook", DRIVE | SQL | MODELS | SECRETS),
+        ("oauth_callback", DRIVE | MODELS),
+        ("dashboard", DRIVE | MODELS),
+    ],
 )
 def test_a_public_door_holds_no_client_that_it_does_not_need(function: str, nothing_of: set[str]) -> None:
     """What is not there cannot be abused by whoever breaks in, and costs no start."""
