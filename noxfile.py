@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
 PROGRAMS = {
     f"Running session {name}"
-    for name in ("local", "function", "cat", "read", "bench", "schemas", "formats", "openapi", "bundle")
+    for name in ("local", "function", "cat", "read", "bench", "schemas", "formats", "openapi", "bundle", "release")
 }
 
 nox.needs_version = ">=2026"
@@ -71,6 +71,12 @@ def bench(session: nox.Session) -> None:
 def bundle(session: nox.Session) -> None:
     """What is deployed: a folder and a ZIP for each function, in dist/."""
     become(session, "infra.bundle")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """From now on this version's messages and statements are those that the next one must get on with."""
+    become(session, "infra.released")
 
 
 @nox.session
