@@ -50,7 +50,9 @@ def test_a_bundle_holds_only_the_function_itself_and_what_it_reaches(function: s
 
     folders = {place.partition("/")[0] for place in places if "/" in place}
     others = {place for place in places if re.match(rf"functions/(?!__init__|{function}/)", place)}
-    strange = {place for place in places if Path(place).suffix not in {".py", ".sql", ".html", ".css", ".js", ".txt"}}
+    strange = {
+        place for place in places if Path(place).suffix not in {".py", ".sql", ".html", ".css", ".js", ".json", ".txt"}
+    }
     assert folders <= set(OWN)
     assert others == set()
     assert strange == set() or function == "dashboard"
