@@ -73,6 +73,14 @@ def default_credentials() -> Credentials:
     return found
 
 
+def access_token() -> str:
+    """A token of this process that is still good. Raises `Unavailable` where Google gives none."""
+    with classified("Google"):
+        credentials = default_credentials()
+        _renew(credentials)
+    return str(credentials.token)
+
+
 def _renew(credentials: Credentials) -> None:
     from google.auth.transport.requests import Request
 

@@ -32,7 +32,7 @@ from shared.adapters import secrets as secrets_adapter
 from shared.adapters.documentai import MOST_BYTES, Recognizer, TooManyPages
 from shared.adapters.embedding_requests import normalised
 from shared.adapters.google_calls import BadAnswer
-from shared.adapters.google_requests import default_credentials
+from shared.adapters.google_requests import access_token, default_credentials
 from shared.adapters.query_embedding import embed_query
 from shared.adapters.secrets import Secrets
 from shared.adapters.vertex import Embedder, EntityFinder, _request
@@ -476,6 +476,7 @@ def test_default_credentials_fetch_a_token_where_the_key_file_says(
         assert all(Embedder(settings).embed(["boats"] * 500).vectors)
         assert len(embed_query(settings, "boats")) == 256
         assert vertex.calls == 11
+        assert access_token() == "local"
         assert len(asked) == 1
     finally:
         default_credentials.cache_clear()
