@@ -18,7 +18,9 @@ from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
-RUN = ("local", "function", "cat", "read", "trace", "bench", "schemas", "formats", "openapi")
+RUN = (
+    "local", "function", "cat", "read", "trace", "bench", "schemas", "formats", "openapi", "bundle", "release",
+)  # fmt: skip
 PROGRAMS = {f"Running session {name}" for name in RUN}
 
 nox.needs_version = ">=2026"
@@ -69,6 +71,18 @@ def trace(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Benchmarks, one JSON object each, the last line of standard output."""
     become(session, "tests.bench")
+
+
+@nox.session
+def bundle(session: nox.Session) -> None:
+    """What is deployed: a folder and a ZIP for each function, in dist/."""
+    become(session, "infra.bundle")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """From now on this version's messages and statements are those that the next one must get on with."""
+    become(session, "infra.released")
 
 
 @nox.session

@@ -85,7 +85,7 @@ def parse(message_type: type[M], data: bytes) -> M:
         message.ParseFromString(data)
     except DecodeError:
         raise BadRequest(f"The data is not a {message_type.__name__}.") from None
-    missing = [name for name in _REQUIRED.get(message_type.__name__, ()) if not getattr(message, name)]
+    missing = [name for name in REQUIRED.get(message_type.__name__, ()) if not getattr(message, name)]
     if missing:
         raise BadRequest(f"The {message_type.__name__} lacks {', '.join(missing)}.")
     for name, form in _FORMS.items():
@@ -101,7 +101,7 @@ def subject(message: Message) -> dict[str, str]:
 
 
 # proto3 accepts an empty message, so what must be there is said here.
-_REQUIRED = {
+REQUIRED = {
     "SyncRequested": ("user_id", "corpus", "reason"),
     "FileChanged": ("user_id", "file_id", "reason"),
     "FileChunk": ("job_id", "user_id", "file_id", "kind"),

@@ -9,33 +9,25 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from array import array
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.google_calls import CLOUD_PLATFORM, BadAnswer, classified, refusal
+from shared.adapters.google_calls import BadAnswer
+from shared.adapters.google_requests import GoogleRequests
 from shared.config import Settings
 from shared.domain.spending import Account
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
-    from google.auth.transport.requests import AuthorizedSession
 
 SERVICE = "Vertex AI"
 PASSAGE = "RETRIEVAL_DOCUMENT"
 QUERY = "RETRIEVAL_QUERY"
 # Models that are asked by `:embedContent` are told in the text what it is for, in these words.
 PREFIXES = {PASSAGE: "title: none | text: ", QUERY: "task: search result | query: "}
-TOKEN_SECONDS = 20.0
-
-# Sessions may share credentials; the first that finds the token too old gets the new one for all.
-_renewing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +43,7 @@ class EmbeddingModel:
 
     def __init__(self, settings: Settings, credentials: Credentials | None = None) -> None:
         self._settings = settings
-        self._credentials = credentials
-        self._idle: deque[AuthorizedSession] = deque()
+        self._requests = GoogleRequests(SERVICE, credentials)
 
     @property
     def texts_a_call(self) -> int:
@@ -71,45 +62,13 @@ class EmbeddingModel:
         settings = self._settings
         method, body = _request(settings, texts, task)
         url = f"{settings.vertex_endpoint}/v1/{model_name(settings, settings.embedding_model)}:{method}"
-        with classified(SERVICE), self._session() as session:
-            response = session.post(url, json=body, timeout=timeout, allow_redirects=False)
-        if response.status_code != 200:
-            raise refusal(SERVICE, response)
-        answer = _answer(response.content)
+        answer = _answer(self._requests.ask("POST", url, body=body, timeout=timeout))
         if account is not None:
             account.pay(embedded_tokens=_tokens(answer))
         found = _vectors(answer, settings.embedding_dimensions)
         if len(found) != len(texts):
             raise BadAnswer(f"{SERVICE} sent {len(found)} vectors for {len(texts)} texts.")
         return found
-
-    @contextmanager
-    def _session(self) -> Iterator[AuthorizedSession]:
-        """A session that nobody else uses meanwhile, with a token that is still good."""
-        try:
-            session = self._idle.pop()
-        except IndexError:
-            session = self._new_session()
-        try:
-            _renew(session.credentials)
-            yield session
-        finally:
-            self._idle.append(session)
-
-    def _new_session(self) -> AuthorizedSession:
-        from google.auth.transport.requests import AuthorizedSession
-
-        with _renewing:
-            return AuthorizedSession(self._credentials or default_credentials())  # type: ignore[no-untyped-call]
-
-
-@cache
-def default_credentials() -> Credentials:
-    """The credentials of this process, found on first use."""
-    import google.auth
-
-    found, _ = google.auth.default(scopes=CLOUD_PLATFORM)
-    return found
 
 
 def model_name(settings: Settings, model: str) -> str:
@@ -134,14 +93,6 @@ def normalised(values: Iterable[float], dimensions: int) -> array[float]:
         raise BadAnswer(f"{SERVICE} sent a vector that is not a direction.")
     scale = 1.0 / length
     return array("f", [number * scale for number in vector])
-
-
-def _renew(credentials: Credentials) -> None:
-    from google.auth.transport.requests import Request
-
-    with _renewing:
-        if not credentials.valid:
-            credentials.refresh(partial(Request(), timeout=TOKEN_SECONDS))  # type: ignore[no-untyped-call]
 
 
 def _request(settings: Settings, texts: Sequence[str], task: str) -> tuple[str, dict[str, Any]]:

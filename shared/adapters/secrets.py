@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
 from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
-from google.auth.credentials import Credentials
-
-from shared.adapters.google_calls import BadAnswer, InvalidArgument, classified, patiently
+from shared.adapters.google_calls import BadAnswer, InvalidArgument, patiently
+from shared.adapters.google_requests import GoogleRequests
 from shared.config import Settings
 from shared.domain.errors import Unavailable
 
 if TYPE_CHECKING:
-    from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+    from google.auth.credentials import Credentials
 
 SERVICE = "Secret Manager"
 KEPT_SECONDS = 300.0
@@ -29,8 +30,7 @@ class Secrets:
 
     def __init__(self, settings: Settings, *, credentials: Credentials | None = None) -> None:
         self._settings = settings
-        self._credentials = credentials
-        self._client: SecretManagerServiceClient | None = None
+        self._requests = GoogleRequests(SERVICE, credentials)
         self._making = threading.Lock()
         self._kept: dict[str, tuple[float, bytes]] = {}
         self._asking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -74,28 +74,18 @@ class Secrets:
     def _access(self, resource_name: str) -> bytes:
         import google_crc32c
 
+        url = f"{self._settings.secretmanager_endpoint}/v1/{resource_name}:access"
         try:
-            with classified(SERVICE):
-                answer = self._made().access_secret_version(
-                    name=resource_name, timeout=self._settings.http_timeout_seconds, retry=None
-                )
+            content = self._requests.ask("GET", url, timeout=self._settings.http_timeout_seconds)
         except InvalidArgument as error:
             # A disabled version or a wrong name: a person mends that, and the work must still be there then.
             raise Unavailable(f"{SERVICE} does not give {resource_name}: {error.reason}", code="refused") from error
-        payload = answer.payload
-        if "data_crc32c" in payload and payload.data_crc32c != google_crc32c.value(payload.data):
+        try:
+            payload = json.loads(content)["payload"]
+            value = base64.b64decode(payload.get("data", ""), validate=True)
+            checksum = int(payload["dataCrc32c"]) if "dataCrc32c" in payload else None
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise BadAnswer(f"{SERVICE} sent an answer that cannot be read.") from error
+        if checksum is not None and checksum != google_crc32c.value(value):
             raise BadAnswer(f"{SERVICE} sent a damaged value.")
-        return bytes(payload.data)
-
-    def _made(self) -> SecretManagerServiceClient:
-        with self._making:
-            if self._client is None:
-                from google.api_core.client_options import ClientOptions
-                from google.cloud.secretmanager_v1 import SecretManagerServiceClient
-
-                self._client = SecretManagerServiceClient(
-                    credentials=self._credentials,
-                    transport="rest",
-                    client_options=ClientOptions(api_endpoint=self._settings.secretmanager_endpoint),
-                )
-            return self._client
+        return value

@@ -1,11 +1,12 @@
-"""Vertex AI: passages → vectors and entities.
+"""Vertex AI: passages → vectors and entities, both by plain requests.
 
-Vectors are asked for by plain requests, entities by Vertex's client. That one is imported on the first call: it costs a
-second or more and a hundred megabytes, which nobody should pay who does not look for entities.
+Vertex's own client costs the first chunk of an instance a second or more, and a hundred megabytes
+(docs/decisions/20261127-plain-requests-at-a-start.md).
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import zlib
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared import tracing
 from shared.adapters.embedding_requests import PASSAGE, SERVICE, EmbeddingModel, Vector, model_name
-from shared.adapters.google_calls import BadAnswer, InvalidArgument, classified, patiently
+from shared.adapters.google_calls import BadAnswer, InvalidArgument, patiently
+from shared.adapters.google_requests import GoogleRequests
 from shared.config import Settings
 from shared.domain.entities import (
     ENTITIES_PER_PASSAGE,
@@ -35,13 +37,13 @@ from shared.domain.tokens import estimate_tokens
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
-    from google.cloud.aiplatform_v1 import PredictionServiceClient
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 ENTITY_TOKENS_PER_REQUEST = 6_000
 OUTPUT_TOKENS = 8_192
+_OUTPUT = ("candidatesTokenCount", "thoughtsTokenCount")  # both are billed as output
 _LINE_BREAKS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"}  # JSON leaves these as they are
 
 INSTRUCTION = (
@@ -186,9 +188,7 @@ class EntityFinder:
 
     def __init__(self, settings: Settings, *, credentials: Credentials | None = None) -> None:
         self._settings = settings
-        self._credentials = credentials
-        self._client: PredictionServiceClient | None = None
-        self._making = threading.Lock()
+        self._requests = GoogleRequests(SERVICE, credentials)
         self._threads = _Threads(settings.vertex_parallel_calls)
 
     def wants(self, name: str) -> bool:
@@ -245,8 +245,7 @@ class EntityFinder:
     def _answer(self, texts: list[str], account: Account) -> _Answer:
         def once() -> _Answer:
             timeout = account.time_for(self._settings.http_timeout_seconds)
-            with classified(SERVICE):
-                answer = self._generate(texts, timeout, account)
+            answer = self._generate(texts, timeout, account)
             if answer.finish == "STOP" and said(answer.text) is None:
                 raise BadAnswer(f"{SERVICE} sent entities that cannot be read.")
             return answer
@@ -259,35 +258,23 @@ class EntityFinder:
             return _Answer("", "refused")
 
     def _generate(self, texts: list[str], timeout: float, account: Account) -> _Answer:
-        answer = self._made().generate_content(
-            request=_request(model_name(self._settings, self._settings.entity_model), texts),
-            timeout=timeout,
-            retry=None,
-        )
-        used = answer.usage_metadata
-        # An answer that cannot be used is billed as well.
-        account.pay(
-            model_input_tokens=used.prompt_token_count,
-            model_output_tokens=used.candidates_token_count + used.thoughts_token_count,
-        )
-        if not answer.candidates:
-            return _Answer("", "blocked")
-        candidate = answer.candidates[0]
-        text = "".join(part.text for part in candidate.content.parts if not part.thought)
-        return _Answer(text, candidate.finish_reason.name)
-
-    def _made(self) -> PredictionServiceClient:
-        with self._making:
-            if self._client is None:
-                from google.api_core.client_options import ClientOptions
-                from google.cloud.aiplatform_v1 import PredictionServiceClient
-
-                self._client = PredictionServiceClient(
-                    credentials=self._credentials,
-                    transport="rest",
-                    client_options=ClientOptions(api_endpoint=self._settings.vertex_endpoint),
-                )
-            return self._client
+        settings = self._settings
+        url = f"{settings.vertex_endpoint}/v1/{model_name(settings, settings.entity_model)}:generateContent"
+        content = self._requests.ask("POST", url, body=_request(texts), timeout=timeout)
+        try:
+            answer = json.loads(content)
+            used = answer.get("usageMetadata", {})
+            tokens = [int(used.get(kind, 0)) for kind in ("promptTokenCount", *_OUTPUT)]
+            # An answer that cannot be used is billed as well.
+            account.pay(model_input_tokens=tokens[0], model_output_tokens=sum(tokens[1:]))
+            if not answer.get("candidates"):
+                return _Answer("", "blocked")
+            candidate = answer["candidates"][0]
+            parts = candidate.get("content", {}).get("parts", [])
+            text = "".join(part.get("text", "") for part in parts if not part.get("thought"))
+            return _Answer(text, str(candidate.get("finishReason", "")))
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+            raise BadAnswer(f"{SERVICE} sent an answer that cannot be read.") from error
 
 
 def _batches_of(passages: Sequence[str]) -> Iterator[list[int]]:
@@ -304,40 +291,40 @@ def _batches_of(passages: Sequence[str]) -> Iterator[list[int]]:
         yield batch
 
 
-def _request(model: str, texts: list[str]) -> dict[str, Any]:
+def _request(texts: list[str]) -> dict[str, Any]:
     # One JSON object a line: what a passage holds cannot look like the end of it, by no kind of line break.
     lines = [
         json.dumps({"passage": number, "text": text}, ensure_ascii=False).translate(_LINE_BREAKS)
         for number, text in enumerate(texts)
     ]
-    document = {"inline_data": {"mime_type": "text/plain", "data": "\n".join(lines).encode("utf-8", "replace")}}
-    text, number = {"type_": "STRING"}, {"type_": "INTEGER"}
-    kind, predicate = ({"type_": "STRING", "enum": list(words)} for words in (KINDS, PREDICATES))
+    data = base64.b64encode("\n".join(lines).encode("utf-8", "replace")).decode()
+    document = {"inlineData": {"mimeType": "text/plain", "data": data}}
+    text, number = {"type": "STRING"}, {"type": "INTEGER"}
+    kind, predicate = ({"type": "STRING", "enum": list(words)} for words in (KINDS, PREDICATES))
     entities = _list({"passage": number, "kind": kind, "name": text}, ENTITIES_PER_PASSAGE * len(texts))
     relations = _list(
         {"passage": number, "subject": text, "predicate": predicate, "object": text}, RELATIONS_PER_PASSAGE * len(texts)
     )
     answer = {
-        "type_": "OBJECT",
+        "type": "OBJECT",
         "properties": {"entities": entities, "relations": relations},
         "required": ["entities", "relations"],
     }
     return {
-        "model": model,
-        "system_instruction": {"parts": [{"text": INSTRUCTION}]},
+        "systemInstruction": {"parts": [{"text": INSTRUCTION}]},
         "contents": [
             {"role": "user", "parts": [{"text": "List the entities and relations of this document."}, document]}
         ],
-        "generation_config": {
+        "generationConfig": {
             "temperature": 0.0,
-            "max_output_tokens": OUTPUT_TOKENS,
-            "response_mime_type": "application/json",
-            "response_schema": answer,
-            "thinking_config": {"thinking_level": "MINIMAL"},
+            "maxOutputTokens": OUTPUT_TOKENS,
+            "responseMimeType": "application/json",
+            "responseSchema": answer,
+            "thinkingConfig": {"thinkingLevel": "MINIMAL"},
         },
     }
 
 
 def _list(properties: dict[str, Any], most: int) -> dict[str, Any]:
-    item = {"type_": "OBJECT", "properties": properties, "required": list(properties)}
-    return {"type_": "ARRAY", "items": item, "max_items": most}
+    item = {"type": "OBJECT", "properties": properties, "required": list(properties)}
+    return {"type": "ARRAY", "items": item, "maxItems": most}

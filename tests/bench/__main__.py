@@ -10,7 +10,7 @@ from shared.domain.errors import DrivestreamError
 
 # Each is a module with `measure(arguments)`, loaded only when it is asked for: what one needs must not slow another.
 BENCHMARKS = {
-    "cold": "what loading each function costs",
+    "cold": "from a start to the first real answer, each function against a bare one: [--repetitions N] [--record]",
     "memory": "what streaming and reading take, whatever the size: [--scale] [--megabytes N...] [--only NAME...]",
     "lives": "a file read in one life of the function and in several: [--scale] [--only NAME...]",
     "stream": "one file of an outside Drive: --drive URL --token T --file ID --consumer sha|noop",

@@ -17,6 +17,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
+from google.cloud import aiplatform_v1
+from google.protobuf import json_format
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
@@ -29,11 +31,12 @@ from infra.local.secrets import SecretManagerServer
 from infra.local.serving import HttpServer
 from shared.adapters import secrets as secrets_adapter
 from shared.adapters.documentai import MOST_BYTES, Recognizer, TooManyPages
-from shared.adapters.embedding_requests import default_credentials, normalised
+from shared.adapters.embedding_requests import normalised
 from shared.adapters.google_calls import BadAnswer
+from shared.adapters.google_requests import access_token, default_credentials
 from shared.adapters.query_embedding import embed_query
 from shared.adapters.secrets import Secrets
-from shared.adapters.vertex import Embedder, EntityFinder
+from shared.adapters.vertex import Embedder, EntityFinder, _request
 from shared.config import Settings
 from shared.domain.entities import ENTITIES_PER_PASSAGE, RELATIONS_PER_PASSAGE, Entity, Named, Relation
 from shared.domain.errors import BadRequest, LongWait, Skipped, Unavailable
@@ -474,6 +477,7 @@ def test_default_credentials_fetch_a_token_where_the_key_file_says(
         assert all(Embedder(settings).embed(["boats"] * 500).vectors)
         assert len(embed_query(settings, "boats")) == 256
         assert vertex.calls == 11
+        assert access_token() == "local"
         assert len(asked) == 1
     finally:
         default_credentials.cache_clear()
@@ -514,26 +518,46 @@ def test_without_credentials_the_work_is_kept(
     assert vertex.calls == 0
 
 
-def test_without_entities_vertex_s_client_is_never_imported(vertex: VertexServer) -> None:
-    """It costs a second and a hundred megabytes; vectors and queries do without."""
+def test_vectors_names_and_secrets_do_without_google_s_clients(
+    vertex: VertexServer, manager: SecretManagerServer
+) -> None:
+    """They cost the first message of an instance seconds and a hundred megabytes."""
+    manager.put("keys", b"value")
     script = f"""
 import sys
 from google.auth.credentials import AnonymousCredentials
 from shared.adapters.query_embedding import embed_query
+from shared.adapters.secrets import Secrets
 from shared.adapters.vertex import Embedder, EntityFinder
 from shared.config import Settings
-settings = Settings("p", vertex_endpoint="{vertex.url}", embedding_dimensions=256, entities="off")
+settings = Settings(
+    "p", vertex_endpoint="{vertex.url}", embedding_dimensions=256, secretmanager_endpoint="{manager.url}"
+)
 nobody = AnonymousCredentials()
 assert all(Embedder(settings, credentials=nobody).embed(["boats", "nets"]).vectors)
 assert embed_query(settings, "boats", credentials=nobody)
-assert EntityFinder(settings, credentials=nobody).find(["Ada Lovelace"])[0].entities == []
-print([name for name in sys.modules if name.startswith(("google.cloud.aiplatform", "google.genai"))])
+assert EntityFinder(settings, credentials=nobody).find(["Ada Lovelace"])[0].entities
+assert Secrets(settings, credentials=nobody).get("{LATEST}") == b"value"
+print([name for name in sys.modules if name.startswith(("google.cloud.", "google.api_core", "google.genai", "grpc"))])
 """
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
-    assert vertex.calls == 3
+    assert vertex.calls == 4
+
+
+def test_vertex_knows_every_word_of_our_request() -> None:
+    """Google refuses a field that it does not know, and takes one that is missing for its default."""
+    asked = _request(["Ada lives in Bergen."])
+
+    known = json_format.ParseDict(
+        asked, aiplatform_v1.GenerateContentRequest.pb(aiplatform_v1.GenerateContentRequest())
+    )
+
+    assert json_format.MessageToDict(known).keys() == asked.keys()
+    assert known.generation_config.response_schema.properties["entities"].max_items == ENTITIES_PER_PASSAGE
+    assert b"Bergen" in known.contents[0].parts[1].inline_data.data
 
 
 @pytest.mark.parametrize("how", ["short_vector", "nan"])

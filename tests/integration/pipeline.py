@@ -397,8 +397,16 @@ class Pipeline:
         self, function: str, message: Message | bytes, *, attributes: Mapping[str, str] | None = None, attempt: int = 1
     ) -> requests.Response:
         """Deliver one message to a function directly, as Pub/Sub pushes it."""
+        body = self.envelope(function, message, attributes=attributes, attempt=attempt)
+        return self.post(function, json=body, headers={"Authorization": f"Bearer {self.push_token()}"})
+
+    @staticmethod
+    def envelope(
+        function: str, message: Message | bytes, *, attributes: Mapping[str, str] | None = None, attempt: int = 1
+    ) -> dict[str, Any]:
+        """The body of such a push."""
         data = message if isinstance(message, bytes) else message.SerializeToString()
-        body = {
+        return {
             "message": {
                 "data": base64.b64encode(data).decode(),
                 "attributes": dict(attributes or {}),
@@ -407,7 +415,6 @@ class Pipeline:
             "subscription": f"projects/{PROJECT}/subscriptions/{function.replace('_', '-')}",
             "deliveryAttempt": attempt,
         }
-        return self.post(function, json=body, headers={"Authorization": f"Bearer {self.push_token()}"})
 
     def post(self, function: str, **request: Any) -> requests.Response:
         """Any request to a function."""

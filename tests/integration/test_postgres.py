@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import random
+import shutil
+import socket
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from struct import pack, unpack
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.adapters import pgqueries
+from shared.adapters import google_requests, pgqueries
+from shared.adapters import postgres as postgres_adapter
 from shared.adapters.pgqueries import QueryFileError, all_queries, parse_queries, query
 from shared.adapters.pgtext import clean_text
 from shared.adapters.postgres import Database, Interrupted, Transaction, connect, connect_to_url, sqlstate
@@ -402,6 +411,57 @@ def test_an_absent_database_means_later(notes: TestDatabase) -> None:
     for _ in range(3):  # a place in the pool must not be lost by a failure
         with pytest.raises(Unavailable), database.transaction(ADA):
             pass
+
+
+def test_cloud_sql_is_reached_by_its_mounted_socket_without_the_connector(
+    notes: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connector costs a start more than everything else that a door loads."""
+    mounted = Path(tempfile.mkdtemp(prefix="sql-"))  # a socket's path is short, and pytest's folders are not
+    login = urlsplit(notes.url("drivestream_app"))
+    monkeypatch.setattr(postgres_adapter, "_SOCKETS", mounted)
+    monkeypatch.setattr(google_requests, "access_token", lambda: login.password)
+    monkeypatch.setitem(sys.modules, "google.cloud.sql.connector", None)  # nobody can import it
+    (mounted / "p:r:i").mkdir()
+    config = replace(
+        notes.settings(), cloud_sql_instance="p:r:i", cloud_sql_user="drivestream_app", cloud_sql_database=notes.name
+    )
+
+    with relayed(mounted / "p:r:i" / ".s.PGSQL.5432", login.port):
+        connection = connect(config)
+        [[who]] = connection.execute_simple("SELECT current_user").rows
+        connection.close()
+    shutil.rmtree(mounted)
+
+    assert who == "drivestream_app"
+
+
+@contextmanager
+def relayed(path: Path, port: int | None) -> Iterator[None]:
+    """One connection to this Unix socket goes on to the port."""
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(path))
+        door.listen(1)
+
+        def relay() -> None:
+            here, _ = door.accept()
+            with here, socket.create_connection(("127.0.0.1", port or 5432)) as there:
+                back = threading.Thread(target=copy, args=(there, here))
+                back.start()
+                copy(here, there)
+                back.join()
+
+        thread = threading.Thread(target=relay, daemon=True)
+        thread.start()
+        yield
+        thread.join(10)
 
 
 def test_many_threads_share_few_connections(notes: TestDatabase) -> None:
