@@ -33,7 +33,8 @@ def measure(arguments: Sequence[str]) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         scratch_postgres() as postgres,
         serve(postgres, Path(folder), REQUESTS_PER_MINUTE="0", SEARCHES_PER_MINUTE="0") as world,
-        Path(os.devnull).open("w") as nowhere,redirect_stdout(nowhere)
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stdout(nowhere),
     ):  # the function's log
         person = _filled(world, asked.files)
         times = {path: _times(world, person, path, asked.repetitions) for path in ADDRESSES}
