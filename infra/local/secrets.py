@@ -12,6 +12,7 @@ import json
 import os
 import re
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class SecretManagerServer:
             Route("/v1/projects/{project}/secrets", self._door(self._create), methods=["POST"]),
             Route(one + ":addVersion", self._door(self._add), methods=["POST"]),
             Route(one + "/versions/{version}:access", self._door(self._access), methods=["GET"]),
+            Route(one + "/versions/{version}", self._door(self._describe), methods=["GET"]),
             Route(one + "/versions/{version}:disable", self._door(self._disable), methods=["POST"]),
             Route(one + "/versions/{version}:enable", self._door(self._enable), methods=["POST"]),
         ]
@@ -146,6 +148,12 @@ class SecretManagerServer:
         value = file.read_bytes()
         payload = {"data": base64.b64encode(value).decode(), "dataCrc32c": str(google_crc32c.value(value))}
         return {"name": name, "payload": payload}
+
+    def _describe(self, path: dict[str, str], query: dict[str, str], body: bytes) -> dict[str, Any]:
+        del query, body
+        name, file = self._version(path)
+        made = datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat().replace("+00:00", "Z")
+        return {"name": name, "createTime": made, "state": "DISABLED" if _disabled(file).exists() else "ENABLED"}
 
     def _disable(self, path: dict[str, str], query: dict[str, str], body: bytes) -> dict[str, Any]:
         del query, body
