@@ -21,6 +21,7 @@ PACKAGES = ["shared", "functions", "infra", "schemas"]
 PROGRAMS = {
     f"Running session {name}" for name in ("local", "function", "cat", "read", "bench", "schemas", "formats", "openapi")
 }
+PROGRAMS |= {f"Running session {name}" for name in ("replay", "rotate", "resync", "preflight", "plan")}
 
 nox.needs_version = ">=2026"
 nox.options.sessions = ["test"]
@@ -64,6 +65,36 @@ def read(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Benchmarks, one JSON object each, the last line of standard output."""
     become(session, "tests.bench")
+
+
+@nox.session
+def replay(session: nox.Session) -> None:
+    """Failed files back to work: [--reason R] [--dry-run]."""
+    become(session, "infra.operate.replay")
+
+
+@nox.session
+def rotate(session: nox.Session) -> None:
+    """Another key for the tokens at rest: [--reseal | --retire]."""
+    become(session, "infra.operate.rotate")
+
+
+@nox.session
+def resync(session: nox.Session) -> None:
+    """Everything compared with Drive: [--restored [--gone forget|reopen]]."""
+    become(session, "infra.operate.resync")
+
+
+@nox.session
+def preflight(session: nox.Session) -> None:
+    """Is a Google Cloud project as it must be? [--project P] [--region R]."""
+    become(session, "infra.preflight")
+
+
+@nox.session
+def plan(session: nox.Session) -> None:
+    """Days and cost for a Drive of a given size: --bytes 15TB --files 8M."""
+    become(session, "infra.plan")
 
 
 @nox.session

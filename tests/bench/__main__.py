@@ -22,6 +22,7 @@ BENCHMARKS = {
     "search": "recall and time of a search: [--passages N] [--people N] [--queries N]",
     "api": "anything at all, asked of the dashboard's API: [--examples N] [--seed N]",
     "relevance": "how good search is: labelled questions, by hybrid search, vectors alone and full text alone",
+    "plan": "the plan's prediction for a local run beside that run: [--files N] [--measured N] [--seed N]",
     "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
 }
 
