@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
 
+from infra.local.data_folder import DataFolder
 from infra.operate import replay, resync, rotate
 from schemas.messages.file_changed_pb2 import FileChanged
 from shared.adapters import firestore
@@ -23,6 +24,7 @@ from tests.integration.pipeline import PERSONAL, PROJECT, Person, Pipeline, pipe
 __all__ = ["pipeline"]
 pytestmark = pytest.mark.xdist_group("pipeline")
 
+LOCAL = {field.name.upper() for field in fields(Settings)}
 Command = Callable[..., dict[str, Any]]
 
 
@@ -36,7 +38,7 @@ def operate(pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[st
             "UPDATE users SET status = 'reconnect_needed' WHERE status = 'active' RETURNING user_id"
         )
     ]
-    names = [field.name.upper() for field in fields(Settings) if field.name.upper() in os.environ]
+    names = sorted(LOCAL & os.environ.keys())
     file = tmp_path / "settings"
     file.write_text("# of this test\n" + "".join(f"{name}={os.environ[name]}\n" for name in names))
 
@@ -364,6 +366,41 @@ def test_a_resync_without_a_restore_ends_no_session_and_asks_for_a_census(pipeli
     assert sessions == 1
     assert pipeline.count("sessions", person) == 0
     assert pipeline.count("gdrive_censuses", person, "finished_at IS NOT NULL") == 1
+
+
+def test_a_resync_that_is_only_looked_at_changes_nothing(pipeline: Pipeline, operate: Command) -> None:
+    """Before anything is settled the operator sees how many people it is about."""
+    person = pipeline.person({"a.md": "Rhubarb.\n"})
+    before = pipeline.everything()
+
+    answer = operate(resync, "--restored", "--dry-run")
+
+    assert answer["people"] >= 1
+    assert pipeline.everything() == before
+    assert pipeline.states(person) == {"a.md": "indexed"}
+
+
+@pytest.mark.parametrize("words", [["--gone", "forget"], ["--gone", "reopen"]])
+def test_people_are_settled_after_a_restore_only(operate: Command, words: list[str]) -> None:
+    """Nobody is erased or connected by a slip of the hand."""
+    assert "give --restored" in operate(resync, *words, code=1)["said"]
+
+
+def test_a_command_finds_the_local_stack_by_its_folder_and_the_job_by_its_environment(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On one machine nobody writes settings down; far away the platform has them."""
+    folder = DataFolder(tmp_path / "data")
+    folder.open()
+    folder.write_private(
+        "environment", "".join(f"{name}={value}\n" for name, value in os.environ.items() if name in LOCAL)
+    )
+
+    codes = [replay.main([*place, "--reason", "none such"]) for place in (["--data", str(folder.path)], ["--deployed"])]
+
+    folder.close()
+    assert codes == [0, 0]
+    assert capsys.readouterr().out == "There is nothing to put back.\n" * 2
 
 
 def test_a_command_without_a_place_says_so_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
