@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -136,3 +138,28 @@ def test_every_step_that_a_local_stack_can_take_is_run_by_a_test(command: str) -
 
     assert f"operate({command}" in tests
     assert all(f'"{option}"' in tests for option in used - {"--settings"})
+
+
+def test_the_operators_image_has_every_package_that_its_commands_import() -> None:
+    """It installs what the functions run on, and nothing for tests: a command that needs more fails far away."""
+    modules = ["infra.operate.replay", "infra.operate.rotate", "infra.operate.resync"]
+    script = (
+        f"import json, sys, {', '.join(modules)}\n"
+        "from importlib.metadata import packages_distributions\n"
+        "known = packages_distributions()\n"
+        # google is a package of many distributions, and grpc looks for grpc_tools wherever it is.
+        "tops = {name.partition('.')[0] for name in sys.modules} - {'google', 'grpc_tools'}\n"
+        "print(json.dumps({name: known[name] for name in tops if name in known}))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    pinned = set(
+        re.findall(r"^([a-z0-9-]+)(?:\[.*?\])?==", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
+    )
+
+    brought = {
+        name: {one.lower().replace("_", "-").replace(".", "-") for one in some}
+        for name, some in json.loads(found.stdout).items()
+    }
+    assert "cryptography" in brought
+    assert [name for name, some in brought.items() if not some & (pinned | {"setuptools"})] == []
+    assert (ROOT / "infra" / "operate" / "Dockerfile").read_text().count("requirements.txt") == 2
