@@ -244,6 +244,7 @@ class Served:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.project = Project()
+        self.bearers: set[str] = set()  # as whom it was asked
 
 
 @contextmanager
@@ -256,6 +257,7 @@ def served() -> Iterator[Served]:
 
         def _answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            place.bearers.add(self.headers.get("Authorization", ""))
             if self.path.startswith("/accounts/"):
                 self.send_response(302)
                 self.send_header("Location", place.project.redirect)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import cache
@@ -14,6 +15,7 @@ import googleapiclient
 import pytest
 import requests
 
+from infra.local.google.keys import Keys
 from infra.preflight import __main__ as command
 from infra.preflight.asking import BASES, Google
 from infra.preflight.checks import MODELS, check_all
@@ -401,6 +403,42 @@ def test_the_report_has_a_line_for_each_check_and_one_for_the_sum(
     assert "error    topic ticks: not there. To do: terraform apply, in infra/terraform" in said
     assert len(said) == len(answer["lines"])
     assert total.endswith(f"{answer['error']} error")
+
+
+def test_the_command_asks_with_the_credentials_of_whoever_calls_it(
+    place: Served,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The whole way: application-default credentials, plain authorised requests, the report."""
+    key = Keys(tmp_path, time.time).service_account(f"{place.url}/token")
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    (tmp_path / "settings").write_text("DATABASE_URL=postgresql://127.0.0.1:1/x\n")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    for name in ("CONNECT_URL", "WEBHOOK_URL", "DASHBOARD_URL"):
+        everywhere(name, "http://127.0.0.1:1/door")(project)
+
+    words = [
+        "--project",
+        P,
+        "--region",
+        R,
+        "--endpoints",
+        place.url,
+        "--settings",
+        str(tmp_path / "settings"),
+        "--json",
+    ]
+    code = command.main(words)
+
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert code == 1
+    assert {line["check"] for line in answer["lines"] if line["level"] == ERROR} == {
+        f"address {name}" for name in ("oauth_callback", "drive_webhook", "dashboard")
+    }
+    assert any(said.startswith("Bearer ey") for said in place.bearers)  # signed by the account's own key
 
 
 def test_without_credentials_one_sentence_says_what_to_do(
