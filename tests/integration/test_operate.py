@@ -63,7 +63,9 @@ def fail(pipeline: Pipeline, person: Person, name: str, code: str, state: str = 
     """As the caretaker leaves a file behind whose message died."""
     pipeline.sql(
         f"UPDATE gdrive_files SET state = '{state}', reason_code = '{code}', reason = 'It died.',"
-        f" next_try = now() + interval '1 hour' WHERE user_id = '{person.user_id}' AND name = '{name}';"
+        f" next_try = now() + interval '1 hour',"
+        f" current_job = CASE WHEN '{state}' = 'skipped' THEN NULL ELSE current_job END"
+        f" WHERE user_id = '{person.user_id}' AND name = '{name}';"
         f" UPDATE gdrive_jobs SET state = 'failed' WHERE file_id = '{person.id_of(name)}'"
     )
 
@@ -112,10 +114,14 @@ def test_what_was_skipped_for_a_reason_that_is_mended_can_be_replayed(pipeline: 
     fail(pipeline, person, "a.md", "test_format", state="skipped")
     fail(pipeline, person, "b.md", "outside_folders", state="skipped")
 
+    pipeline.hold_lanes("file-streamer")
     operate(replay, "--reason", "test_format")
     operate(replay, "--reason", "outside_folders")
+    meanwhile = pipeline.text(person, "a.md")
+    pipeline.release_lanes("file-streamer")
     pipeline.settle()
 
+    assert meanwhile == ""  # what it held when it was skipped shows no sooner than somebody has looked again
     assert pipeline.states(person) == {"a.md": "indexed", "b.md": "skipped"}
 
 
