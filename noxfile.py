@@ -19,7 +19,8 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
 RUN = (
-    "local", "function", "cat", "read", "trace", "bench", "schemas", "formats", "openapi", "bundle", "release",
+    "local", "function", "cat", "read", "trace", "bench", "schemas", "formats", "openapi", "bundle", "release", "replay",
+    "rotate", "resync", "preflight", "plan",
 )  # fmt: skip
 PROGRAMS = {f"Running session {name}" for name in RUN}
 
@@ -83,6 +84,35 @@ def bundle(session: nox.Session) -> None:
 def release(session: nox.Session) -> None:
     """From now on this version's messages and statements are those that the next one must get on with."""
     become(session, "infra.released")
+
+
+def replay(session: nox.Session) -> None:
+    """Failed files back to work: [--reason R] [--dry-run]."""
+    become(session, "infra.operate.replay")
+
+
+@nox.session
+def rotate(session: nox.Session) -> None:
+    """Another key for the tokens at rest: [--reseal | --retire]."""
+    become(session, "infra.operate.rotate")
+
+
+@nox.session
+def resync(session: nox.Session) -> None:
+    """Everything compared with Drive: [--restored [--gone forget|reopen]]."""
+    become(session, "infra.operate.resync")
+
+
+@nox.session
+def preflight(session: nox.Session) -> None:
+    """Is a Google Cloud project as it must be? [--project P] [--region R]."""
+    become(session, "infra.preflight")
+
+
+@nox.session
+def plan(session: nox.Session) -> None:
+    """Days and cost for a Drive of a given size: --bytes 15TB --files 8M."""
+    become(session, "infra.plan")
 
 
 @nox.session

@@ -105,6 +105,11 @@ class Connections:
         with _translated():
             self._of(user_id).delete()
 
+    def everybody(self) -> set[str]:
+        """The ids of all who are connected."""
+        with _translated():
+            return {snapshot.id for snapshot in client(self._settings).collection("connections").stream()}
+
     def erase(self, user_id: str) -> int:
         """Remove every document that bears the user id; returns how many there were."""
         removed = 0

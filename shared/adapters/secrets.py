@@ -58,7 +58,6 @@ class Secrets:
 
     def made_at(self, resource_name: str) -> datetime:
         """When this version of a secret was made. Raises `Unavailable` where that cannot be told."""
-
         url = f"{self._settings.secretmanager_endpoint}/v1/{resource_name}"
 
         def ask() -> datetime:

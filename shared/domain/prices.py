@@ -46,6 +46,27 @@ _GENERATING = {
     "gemini-3.5-flash-lite": ("0.30", "2.50", _LISTINGS, "2026-11-27"),
     "gemini-3.1-flash-lite": ("0.25", "1.50", _LISTINGS, "2026-11-27"),
 }
+# What the project itself runs on, for ./dev plan: nobody counts these by file.
+_LIST = "list prices of us-central1, without free allowances; unconfirmed"
+_SERVICES = {
+    "function_vcpu_seconds": ("24", "Cloud Run functions, 0.000024 a second; " + _LIST),
+    "function_gib_seconds": ("2.5", "Cloud Run functions, 0.0000025 a second; " + _LIST),
+    "function_requests": ("0.40", "Cloud Run functions; " + _LIST),
+    "message_bytes": (
+        "0.0000364",
+        "Pub/Sub, 40 for a TiB, published and delivered each; pricing page, third-party copy",
+    ),
+    "firestore_reads": ("0.30", "Firestore, 0.03 for 100,000; " + _LIST),
+    "firestore_writes": ("0.90", "Firestore, 0.09 for 100,000; " + _LIST),
+    "log_bytes": ("0.000466", "Cloud Logging, 0.50 for a GiB; " + _LIST),
+    "sql_vcpu_hours": (
+        "41300",
+        "Cloud SQL for PostgreSQL, 0.0413 an hour, twice that where it is highly available; " + _LIST,
+    ),
+    "sql_gib_hours": ("7000", "Cloud SQL memory, 0.0070 an hour, as above; " + _LIST),
+    "sql_disk_gib_months": ("170000", "Cloud SQL SSD, 0.17 a month, as above; " + _LIST),
+    "sql_backup_gib_months": ("80000", "Cloud SQL backups, 0.08 a month; " + _LIST),
+}
 _UNKNOWN = Decimal(0), "no price is known for this model: set PRICES", ""
 
 
@@ -64,6 +85,11 @@ def price_table(embedding_model: str, entity_model: str, said: str = "") -> dict
     for counter, amount in _said(said).items():
         table[counter] = Price(counter, amount, "the setting PRICES", "")
     return table
+
+
+def service_prices() -> dict[str, Price]:
+    """A price for everything that the project runs on."""
+    return {name: Price(name, Decimal(amount), source, "2026-11-27") for name, (amount, source) in _SERVICES.items()}
 
 
 def dollars_for(counted: Mapping[str, int], prices: Iterable[Price]) -> Decimal:

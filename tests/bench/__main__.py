@@ -23,6 +23,7 @@ BENCHMARKS = {
     "api": "anything at all, asked of the dashboard's API: [--examples N] [--seed N]",
     "page": "the dashboard of somebody with very many files: [--files N] [--repetitions N]",
     "relevance": "how good search is: labelled questions, by hybrid search, vectors alone and full text alone",
+    "plan": "the plan's prediction for a local run beside that run: [--files N] [--measured N] [--seed N]",
     "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
 }
 
