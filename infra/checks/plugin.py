@@ -13,7 +13,6 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import grpc
 from cryptography import x509
@@ -23,32 +22,7 @@ from cryptography.x509.oid import NameOID
 
 _PROTOCOL = 6
 _UNLIMITED = [("grpc.max_send_message_length", -1)]
-
-
-class Answers(grpc.GenericRpcHandler):
-    """Every method of a provider, in bytes."""
-
-    def __init__(self, schema: bytes) -> None:
-        self._schema = schema
-        self.server: grpc.Server
-
-    def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler:
-        """How a method is answered."""
-        method = handler_call_details.method.rpartition("/")[2]
-        if method == "StreamStdio":
-            return grpc.unary_stream_rpc_method_handler(lambda _request, _context: iter(()))
-        return grpc.unary_unary_rpc_method_handler(getattr(self, f"_{method}", lambda _request, _context: b""))
-
-    def _GetMetadata(self, _request: bytes, context: grpc.ServicerContext) -> bytes:  # noqa: N802 - Terraform's names
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "Ask for the schema.")
-        return b""
-
-    def _GetProviderSchema(self, _request: bytes, _context: grpc.ServicerContext) -> bytes:  # noqa: N802
-        return self._schema
-
-    def _Shutdown(self, _request: bytes, _context: grpc.ServicerContext) -> bytes:  # noqa: N802
-        self.server.stop(0)
-        return b""
+_CHECKS = ("ValidateProviderConfig", "ValidateResourceConfig", "ValidateDataResourceConfig", "StopProvider")
 
 
 def serve(schema: bytes) -> None:
@@ -65,15 +39,34 @@ def serve(schema: bytes) -> None:
             )
         ]
     )
-    answers = Answers(schema)
-    answers.server = grpc.server(ThreadPoolExecutor(4), handlers=[answers], options=_UNLIMITED)
+    server = grpc.server(ThreadPoolExecutor(4), options=_UNLIMITED)
+    server.add_generic_rpc_handlers(_handlers(schema, server))
     with tempfile.TemporaryDirectory() as folder:
         socket = f"{folder}/provider.sock"
-        answers.server.add_secure_port(f"unix://{socket}", credentials)
-        answers.server.start()
+        server.add_secure_port(f"unix://{socket}", credentials)
+        server.start()
         shown = base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).rstrip(b"=").decode()
         print(f"1|{_PROTOCOL}|unix|{socket}|grpc|{shown}", flush=True)
-        answers.server.wait_for_termination()
+        server.wait_for_termination()
+
+
+def _handlers(schema: bytes, server: grpc.Server) -> list[grpc.GenericRpcHandler]:
+    """The three services of a plugin. A method that is not here is refused, after which Terraform asks another one."""
+
+    def stop(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+        server.stop(0)
+        return b""
+
+    provider = {name: grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"") for name in _CHECKS}
+    provider["GetProviderSchema"] = grpc.unary_unary_rpc_method_handler(lambda _request, _context: schema)
+    silence = grpc.unary_stream_rpc_method_handler(lambda _request, _context: iter(()))
+    return [
+        grpc.method_handlers_generic_handler("tfplugin6.Provider", provider),
+        grpc.method_handlers_generic_handler(
+            "plugin.GRPCController", {"Shutdown": grpc.unary_unary_rpc_method_handler(stop)}
+        ),
+        grpc.method_handlers_generic_handler("plugin.GRPCStdio", {"StreamStdio": silence}),
+    ]
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

@@ -118,7 +118,9 @@ def _initialised(cache: Path, root: Path) -> Iterator[tuple[Path, dict[str, str]
         mirror = Path(made) / "mirror"
         _install_provider(mirror, platform, schema)
         settings = Path(made) / "terraformrc"
-        settings.write_text(f"provider_installation {{\n  filesystem_mirror {{\n    path = {json.dumps(str(mirror))}\n  }}\n}}\n")
+        settings.write_text(
+            f"provider_installation {{\n  filesystem_mirror {{\n    path = {json.dumps(str(mirror))}\n  }}\n}}\n"
+        )
         environment = {"TF_CLI_CONFIG_FILE": str(settings)}
         folder = Path(made) / "infra" / "terraform"
         _run(folder, ["init", "-backend=false", "-input=false"], environment)
@@ -161,15 +163,25 @@ def _package(cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as made:
         pinned = Path(made) / "requirements.txt"
         pinned.write_text(f"{PACKAGE}=={PACKAGE_VERSION} --hash={PACKAGE_HASH}\n")
-        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--retries", "1"]
+        download = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--retries",
+            "1",
+        ]
         done = subprocess.run(
             [*download, "--dest", made, "--requirement", str(pinned)], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
             raise Absent(
-                f"{PACKAGE} {PACKAGE_VERSION}, which holds the provider's schema, could not be fetched from the registry "
-                f"of Python packages ({said[-1] if said else 'pip said nothing'})"
+                f"{PACKAGE} {PACKAGE_VERSION}, which holds the provider's schema, could not be fetched from the "
+                f"registry of Python packages ({said[-1] if said else 'pip said nothing'})"
             )
         (Path(made) / wheel.name).replace(wheel)
     return wheel

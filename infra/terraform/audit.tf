@@ -6,6 +6,7 @@ resource "google_project_iam_audit_config" "reads" {
     "cloudsql.googleapis.com",
     "iam.googleapis.com",
     "secretmanager.googleapis.com",
+    "storage.googleapis.com",
   ])
 
   project = var.project

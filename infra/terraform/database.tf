@@ -52,12 +52,70 @@ resource "google_sql_database_instance" "this" {
       record_client_address   = false
     }
 
-    dynamic "database_flags" {
-      for_each = local.database_flags
-      content {
-        name  = database_flags.key
-        value = database_flags.value
-      }
+    database_flags {
+      name  = "cloudsql.iam_authentication"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "cloudsql.enable_pgaudit"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "pgaudit.log"
+      value = "ddl,role"
+    }
+
+    database_flags {
+      name  = "max_connections"
+      value = tostring(local.max_connections)
+    }
+
+    database_flags {
+      name  = "log_checkpoints"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_connections"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_disconnections"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_lock_waits"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_min_messages"
+      value = "error"
+    }
+
+    database_flags {
+      name  = "log_min_error_statement"
+      value = "error"
+    }
+
+    # A slow statement would be logged with what it was asked with; Query Insights shows it without.
+    database_flags {
+      name  = "log_min_duration_statement"
+      value = "-1"
+    }
+
+    database_flags {
+      name  = "log_statement"
+      value = "ddl"
+    }
+
+    database_flags {
+      name  = "log_temp_files"
+      value = "0"
     }
   }
 
@@ -69,25 +127,6 @@ resource "google_sql_database_instance" "this" {
   }
 
   depends_on = [google_service_networking_connection.services, google_kms_crypto_key_iam_member.cloudsql]
-}
-
-locals {
-  database_flags = {
-    "cloudsql.iam_authentication" = "on"
-    "cloudsql.enable_pgaudit"     = "on"
-    "pgaudit.log"                 = "ddl,role"
-    "max_connections"             = tostring(local.max_connections)
-    "log_checkpoints"             = "on"
-    "log_connections"             = "on"
-    "log_disconnections"          = "on"
-    "log_duration"                = "off"
-    "log_lock_waits"              = "on"
-    "log_min_messages"            = "warning"
-    "log_min_error_statement"     = "error"
-    "log_min_duration_statement"  = "-1" # a slow statement would be logged with what it was asked; Query Insights knows it too
-    "log_statement"               = "ddl"
-    "log_temp_files"              = "0"
-  }
 }
 
 resource "google_sql_database" "this" {

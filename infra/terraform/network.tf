@@ -21,6 +21,24 @@ resource "google_compute_subnetwork" "functions" {
   }
 }
 
+# Connections go out of this network to Postgres; none comes in.
+resource "google_compute_firewall" "nobody" {
+  name      = "nobody"
+  network   = google_compute_network.this.id
+  direction = "INGRESS"
+  priority  = 65534
+
+  source_ranges = ["0.0.0.0/0"]
+
+  deny {
+    protocol = "all"
+  }
+
+  log_config {
+    metadata = "INCLUDE_ALL_METADATA"
+  }
+}
+
 # Google's side of the network, where Cloud SQL has its address.
 resource "google_compute_global_address" "services" {
   name          = "services"
