@@ -108,6 +108,8 @@ def lock(session: nox.Session) -> None:
         path = wanted.relative_to(ROOT)
         options = ["-c", "requirements.txt", "--no-annotate"]
         session.run(*compile_pins, *options, str(path), "-o", str(path.with_suffix(".txt")))
+    options = ["-c", "requirements-dev.txt", "--no-annotate"]
+    session.run(*compile_pins, *options, "infra/migrate/requirements.in", "-o", "infra/migrate/requirements.txt")
     for wanted in sorted(ROOT.glob("infra/checks/requirements-*.in")):  # each is installed on its own
         path = wanted.relative_to(ROOT)
         session.run(*compile_pins, str(path), "-o", str(path.with_suffix(".txt")))

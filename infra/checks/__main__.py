@@ -36,10 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
         "plans": lambda: _refused(lambda: terraform.run_tests(cache)),
         "policy": lambda: policy.faults(policy.scan(cache), policy.read_exceptions()),
     }
-    results = [_look(name, check) for name, check in checks.items()]
-    if "fault" in results or (asked.strict and "absent" in results):
-        return 1
-    return 0
+    return exit_code([_look(name, check) for name, check in checks.items()], strict=asked.strict)
+
+
+def exit_code(results: list[str], *, strict: bool) -> int:
+    """1 for a fault, and where it is strict for what could not be looked at."""
+    return int("fault" in results or (strict and "absent" in results))
 
 
 def _look(name: str, check: Callable[[], list[str]]) -> str:

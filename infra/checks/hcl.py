@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,17 @@ class Configuration:
 
 
 def read_configuration(folder: Path = FOLDER) -> Configuration:
-    """Everything that a folder declares. Raises `Unreadable`."""
+    """Everything that a folder declares; files that are as they were are not parsed again. Raises `Unreadable`."""
+    return copy.deepcopy(_parsed(tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob("*.tf")))))
+
+
+@cache
+def _parsed(files: tuple[tuple[Path, int], ...]) -> Configuration:
     import hcl2
     from lark.exceptions import LarkError
 
     found = Configuration()
-    for path in sorted(folder.glob("*.tf")):
+    for path, _ in files:
         try:
             parsed = hcl2.loads(path.read_text(encoding="utf-8"))
         except LarkError as error:

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from infra.checks.terraform import Absent
 
+_PIP = ["-m", "pip", "--quiet", "--disable-pip-version-check"]
 _PINS = Path(__file__).resolve().parent
 
 
@@ -36,19 +38,23 @@ def pins(name: str) -> Path:
 
 def _install(place: Path, name: str) -> None:
     draft = place.with_name(f"{place.name}.{os.getpid()}")
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    install = ["-m", "pip", "install", "--quiet", "--require-hashes", "--disable-pip-version-check", "--retries", "1"]
+    draft.mkdir(parents=True)
+    wheels, pinned = draft / "wheels", pins(name)
+    fetch = ["download", "--only-binary", ":all:", "--require-hashes", "--retries", "1", "--dest", wheels, "-r", pinned]
+    install = ["install", "--no-index", "--find-links", wheels, "--require-hashes", "-r", pinned]
     try:
-        subprocess.run([sys.executable, "-m", "venv", draft], check=True, capture_output=True, text=True)
-        subprocess.run(
-            [draft / "bin" / "python", *install, "-r", pins(name)], check=True, capture_output=True, text=True
-        )
+        _run([sys.executable, *_PIP, *fetch])  # first, since it is what may fail
+        _run([sys.executable, "-m", "venv", draft])
+        _run([draft / "bin" / "python", *_PIP, *install])
     except subprocess.CalledProcessError as error:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(draft)
         said = [line for line in error.stderr.splitlines() if line.startswith("ERROR")]
-        raise Absent(
-            f"{name} could not be installed ({said[-1] if said else 'its packages could not be fetched'})"
-        ) from error
+        raise Absent(f"{name} could not be installed ({said[-1] if said else 'pip said nothing'})") from error
+    shutil.rmtree(wheels)
     # What pip wrote names the interpreter by its path: the folder stays where it is, and the name leads there.
     with suppress(FileExistsError):  # somebody else was faster
         place.symlink_to(draft.name, target_is_directory=True)
+
+
+def _run(command: Sequence[object]) -> None:
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)

@@ -24,7 +24,10 @@ output "next_steps" {
          gcloud sql users set-password postgres --instance ${google_sql_database_instance.this.name} --project ${var.project} --prompt-for-password
          gcloud secrets versions add database-admin --project ${var.project} --data-file=-
        The last is postgresql://postgres:PASSWORD@${google_sql_database_instance.this.private_ip_address}/${google_sql_database.this.name}?sslmode=require
-    3. Make the tables: gcloud run jobs execute ${google_cloud_run_v2_job.migrations.name} --region ${var.region} --project ${var.project} --wait
+    3. Make the tables (the pipeline, where there is one, does so at each release):
+         gcloud builds submit --config infra/cloudbuild/migrations.yaml --substitutions _REGION=${var.region},_TAG=first --project ${var.project} .
+         gcloud run jobs update ${google_cloud_run_v2_job.migrations.name} --image ${google_artifact_registry_repository.functions.location}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.functions.repository_id}/migrations:first --region ${var.region} --project ${var.project}
+         gcloud run jobs execute ${google_cloud_run_v2_job.migrations.name} --region ${var.region} --project ${var.project} --wait
     4. ./dev preflight --project ${var.project} --region ${var.region}
     5. Open ${local.doors.dashboard} and connect a first person.
   EOT
