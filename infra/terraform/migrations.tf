@@ -28,26 +28,13 @@ resource "google_cloud_run_v2_job" "migrations" {
       containers {
         image = local.migrations_image
         args = concat(
-          ["--url-file", "/secrets/database-admin/url"],
+          ["--url-secret", "${google_secret_manager_secret.this["database-admin"].id}/versions/latest"],
           flatten([for name, user in google_sql_user.function : ["--login", "drivestream_${name}=${user.name}"]]),
         )
 
-        volume_mounts {
-          name       = "database-admin"
-          mount_path = "/secrets/database-admin"
-        }
-      }
-
-      volumes {
-        name = "database-admin"
-
-        secret {
-          secret = google_secret_manager_secret.this["database-admin"].secret_id
-
-          items {
-            path    = "url"
-            version = "latest"
-          }
+        env {
+          name  = "GOOGLE_CLOUD_PROJECT"
+          value = var.project
         }
       }
 
