@@ -9,14 +9,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.release import smoke
-from tests.unit.test_house import pins
+from tests.unit.test_house import distribution_of, pins
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILDS = {
@@ -149,11 +148,9 @@ def test_the_migrations_image_has_every_package_that_they_import() -> None:
     look = "import infra.migrate.__main__, infra.migrate.alembic_run, shared.adapters.secrets, google_crc32c, sys"
     look += "; from google.cloud.secretmanager_v1 import SecretManagerServiceClient; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    owners = packages_distributions()
+    owner = distribution_of()
 
-    # `google` is many packages' namespace and says nothing; what is loaded of it comes with those that are named.
-    known = {name: owner for name, (owner, *more) in owners.items() if not more}
-    wanted = {known[name].lower().replace("_", "-") for name in loaded.split() if name in known}
+    wanted = {owner[name] for name in loaded.split() if name in owner}
 
     shipped = {name.partition("==")[0] for name in pins(ROOT / "infra" / "migrate" / "requirements.txt")}
     taken_where_they_are = {"chardet", "greenlet", "grpcio-tools", "pygments", "setuptools"}
