@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -21,10 +20,9 @@ def read_exceptions() -> list[Mapping[str, str]]:
 
 def scan(cache: Path, folder: Path = FOLDER) -> list[Mapping[str, str]]:
     """Everything that the scanner objects to: `check`, `resource` and `name`. Raises `Absent`. Takes about 10 s."""
-    checkov = tools.program(cache, "checkov")
     where = ["--directory", str(folder), "--skip-path", "tests", "--framework", "terraform"]
     how = ["--download-external-modules", "false", "--compact", "--quiet", "--soft-fail", "--output", "json"]
-    done = subprocess.run([checkov, *where, *how], capture_output=True, text=True, check=False)
+    done = tools.run(cache, "checkov", [*where, *how])
     try:
         found = json.loads(done.stdout)["results"]["failed_checks"]
     except (ValueError, KeyError, TypeError) as error:

@@ -72,9 +72,8 @@ def tracked_files(root: Path = ROOT) -> list[Path]:
 
 def known_faults(cache: Path, pinned: Path = ROOT / "requirements-dev.txt") -> list[str]:
     """The advisories about what is pinned, which everything deployed is part of. Raises `Absent` without a network."""
-    audit = tools.program(cache, "pip-audit")
     how = ["--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json"]
-    done = subprocess.run([audit, *how, "--requirement", pinned], capture_output=True, text=True, check=False)
+    done = tools.run(cache, "pip-audit", [*how, "--requirement", pinned])
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError) as error:

@@ -17,6 +17,11 @@ _PIP = ["-m", "pip", "--quiet", "--disable-pip-version-check"]
 _PINS = Path(__file__).resolve().parent
 
 
+def run(cache: Path, name: str, arguments: Sequence[object]) -> subprocess.CompletedProcess[str]:
+    """What a program says, whatever its exit code. Raises `Absent` where it cannot be installed."""
+    return _run([program(cache, name), *arguments], check=False)
+
+
 def program(cache: Path, name: str) -> Path:
     """The path of a program, installed from its pins on first use. Raises `Absent` where they cannot be fetched."""
     place = environment(cache, name)
@@ -56,5 +61,8 @@ def _install(place: Path, name: str) -> None:
         place.symlink_to(draft.name, target_is_directory=True)
 
 
-def _run(command: Sequence[object]) -> None:
-    subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
+def _run(command: Sequence[object], *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    # What PYTHONPATH leads to is ours: pip would not install it again, and the program would take it for its own.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    words = [str(word) for word in command]
+    return subprocess.run(words, env=environment, check=check, capture_output=True, text=True)
