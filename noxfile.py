@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
 RUN = (
     "local", "function", "cat", "read", "trace", "bench", "schemas", "formats", "openapi", "bundle", "release", "replay",
-    "rotate", "resync", "preflight", "plan",
+    "rotate", "resync", "preflight", "plan", "infra", "scan",
 )  # fmt: skip
 PROGRAMS = {f"Running session {name}" for name in RUN}
 
@@ -134,6 +134,18 @@ def openapi(session: nox.Session) -> None:
 
 
 @nox.session
+def infra(session: nox.Session) -> None:
+    """Check Terraform as far as this machine allows: [--strict]."""
+    become(session, "infra.checks")
+
+
+@nox.session
+def scan(session: nox.Session) -> None:
+    """Known faults of what is pinned, and secrets where none may be."""
+    become(session, "infra.checks.scan")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Pin every requirement again, with hashes: all, with the tools, and the subset of each function."""
     compile_pins = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
@@ -144,6 +156,11 @@ def lock(session: nox.Session) -> None:
         path = wanted.relative_to(ROOT)
         options = ["-c", "requirements.txt", "--no-annotate"]
         session.run(*compile_pins, *options, str(path), "-o", str(path.with_suffix(".txt")))
+    options = ["-c", "requirements-dev.txt", "--no-annotate"]
+    session.run(*compile_pins, *options, "infra/migrate/requirements.in", "-o", "infra/migrate/requirements.txt")
+    for wanted in sorted(ROOT.glob("infra/checks/requirements-*.in")):  # each is installed on its own
+        path = wanted.relative_to(ROOT)
+        session.run(*compile_pins, str(path), "-o", str(path.with_suffix(".txt")))
 
 
 @nox.session

@@ -24,11 +24,14 @@ LOGINS = (
 )
 
 
-def prepare(url: str, *, passwords: Mapping[str, str] | None = None) -> None:
+def prepare(
+    url: str, *, passwords: Mapping[str, str] | None = None, identities: Mapping[str, str] | None = None
+) -> None:
     """Make the database of this address if it is missing, then its roles and pgvector. Safe to repeat, and at once.
 
     The address is an administrator's: a superuser's, or that of a login with CREATEROLE that owns the database.
-    Passwords are set for the logins given; where a platform says who may log in, none is needed.
+    Passwords are set for the logins given. Where a platform says who may log in, as Cloud SQL does by IAM, `identities`
+    has its login for one of ours, and may what ours may: without speaking as a role it sees nothing, like ours.
     """
     connection = _connect_or_create(url)
     try:
@@ -36,9 +39,22 @@ def prepare(url: str, *, passwords: Mapping[str, str] | None = None) -> None:
         connection.execute_simple(files("schemas").joinpath("sql", "roles.sql").read_text(encoding="utf-8"))
         for login, password in (passwords or {}).items():
             connection.execute_simple(f"ALTER ROLE {identifier(login)} PASSWORD {literal(password)}")
+        for login, identity in (identities or {}).items():
+            for role in _roles_of(connection, login):
+                connection.execute_simple(
+                    f"GRANT {identifier(role)} TO {identifier(identity)} WITH INHERIT FALSE, SET TRUE"
+                )
         connection.execute_simple("COMMIT")
     finally:
         connection.close()
+
+
+def _roles_of(connection: Connection, login: str) -> list[str]:
+    """The roles that one of our logins may speak as."""
+    found = connection.execute_simple(
+        f"SELECT roleid::regrole::text FROM pg_auth_members WHERE member = {literal(login)}::regrole ORDER BY 1"
+    )
+    return [str(row[0]) for row in found.rows or []]
 
 
 def _connect_or_create(url: str) -> Connection:

@@ -12,6 +12,8 @@ from pg8000.exceptions import DatabaseError
 
 from shared.adapters.postgres import connect_to_url, sqlstate
 
+# A migration with this word takes away what the release before still reads: it runs after the new one is deployed.
+_CONTRACT = "contract_"
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 _LOCK = "SELECT pg_advisory_lock(hashtext('drivestream migrations'))"
 
@@ -29,6 +31,11 @@ class Migration:
     sql: str
     path: Path
 
+    @property
+    def contracts(self) -> bool:
+        """Does it take something away?"""
+        return self.path.name.startswith(f"{self.number}_{_CONTRACT}")
+
 
 def migrations(folder: Path | None = None) -> list[Migration]:
     """All migrations in order. Raises `MigrationError` if a number is missing, used twice or not a number."""
@@ -44,16 +51,20 @@ def migrations(folder: Path | None = None) -> list[Migration]:
     return found
 
 
-def upgrade(url: str, *, folder: Path | None = None) -> list[str]:
+def upgrade(url: str, *, folder: Path | None = None, contract: bool = True) -> list[str]:
     """Run what has not been run, in order, each in a transaction of its own; the names of the files that were run.
 
+    Without `contract` it stops before the first one that takes something away, for as long as the release before runs.
     Two starts at once are fine: the second waits and finds nothing to do. Raises `MigrationError`.
     """
     wanted = migrations(folder)
     connection = connect_to_url(url)
     try:
         connection.execute_simple(f"SET ROLE drivestream_migrator; {_LOCK}")
-        pending = _pending(wanted, _current(connection))
+        current = _current(connection)
+        if not contract and current is not None:  # before the first release nobody reads anything
+            wanted = _expanding(wanted, current)
+        pending = _pending(wanted, current)
         if not pending:
             return []
         # 0.4 s of imports that a database at the newest revision does not pay.
@@ -87,6 +98,22 @@ def _current(connection: Connection) -> str | None:
             raise
         return None
     return str(rows[0][0]) if rows else None
+
+
+def _expanding(wanted: list[Migration], current: str | None) -> list[Migration]:
+    """All up to the first that is to be run and takes something away. What comes after it only adds or takes away with
+    it; a release that adds behind what a release before should have taken away leaves one out."""
+    contracting = [migration for migration in _pending(wanted, current) if migration.contracts]
+    if not contracting:
+        return wanted
+    first = wanted.index(contracting[0])
+    adding = [migration for migration in wanted[first:] if not migration.contracts]
+    if adding:
+        raise MigrationError(
+            f"{adding[0].path.name} comes after {contracting[0].path.name}, which has not been run yet:"
+            " finish the release before this one."
+        )
+    return wanted[:first]
 
 
 def _pending(wanted: list[Migration], current: str | None) -> list[Migration]:

@@ -24,6 +24,7 @@ import pytest
 from infra.local.google import GoogleServer
 from infra.local.hosting import FUNCTIONS
 from infra.local.ports import free_port
+from infra.release import smoke
 from tests.e2e.local_stack import LocalStack, ask, command, local_stack, wait_for
 from tests.faults.machine import PATIENCE, ROOT, SHORT_LEASES
 
@@ -48,6 +49,22 @@ def is_one_sentence(said: subprocess.CompletedProcess[str], *words: str, code: i
     assert len(lines[0]) < 400, lines[0]
     for word in words:
         assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
+
+
+# The doors of a running stack -----------------------------------------------------------------------------------------
+
+
+@running_group
+def test_the_doors_pass_the_smoke_test_of_a_release(running: LocalStack) -> None:
+    """The same functions in a project answer the same, so a release that works is not rolled back."""
+    said = dict(line.split("=", 1) for line in (running.data / "environment").read_text().splitlines())
+    outputs = {
+        "dashboard_url": said["DASHBOARD_URL"],
+        "webhook_address": said["WEBHOOK_URL"],
+        "oauth_redirect": f"{said['CONNECT_URL']}/callback",
+    }
+
+    assert smoke.faults(outputs, patience_seconds=0) == []
 
 
 # What is wrong with the words of the command ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import subprocess
 import sys
 import threading
@@ -10,9 +11,14 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from infra.local.secrets import SecretManagerServer
 from infra.migrate import MigrationError, migrations, prepare, script, upgrade
+from infra.migrate.__main__ import main
 from shared.adapters.postgres import connect_to_url
+from shared.config import settings
 from tests.integration.conftest import TestDatabase
 
 # Everything in schema public that people wrote, one sorted line each. What an extension brought is not ours.
@@ -252,6 +258,83 @@ def test_the_command_does_it_all(empty_database: TestDatabase) -> None:
     assert "CREATE TABLE users" in shown.stdout
     assert first.stdout.startswith("Ran 0001_first_schema.sql")
     assert second.stdout == "The database is at the newest migration.\n"
+
+
+def test_the_address_may_be_a_secret(
+    database: TestDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The job of a deployment is given the name of a secret; the password in it is in no command line and no log."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    account = {
+        "type": "service_account",
+        "client_email": "migrations@project.iam.gserviceaccount.com",
+        "token_uri": "http://127.0.0.1:9/",
+        "private_key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    }
+    (tmp_path / "account.json").write_text(json.dumps(account))
+    vault = SecretManagerServer(tmp_path / "secrets", project="project")
+    vault.start()
+    vault.put("database-admin", database.admin_url.encode() + b"\n")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "project")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+    monkeypatch.setenv("SECRETMANAGER_ENDPOINT", vault.url)
+    settings.cache_clear()
+    try:
+        codes = [
+            main(["--url-secret", f"projects/project/secrets/{name}/versions/latest"])
+            for name in ("database-admin", "nothing")
+        ]
+    finally:
+        vault.stop()
+        settings.cache_clear()
+
+    said = capsys.readouterr()
+    assert codes == [0, 1]
+    assert said.out == "The database is at the newest migration.\n"
+    assert "projects/project/secrets/nothing" in said.err
+
+
+def test_what_takes_something_away_waits_for_the_second_phase(empty_database: TestDatabase, tmp_path: Path) -> None:
+    """The release before still reads it until the new one serves."""
+    url = empty_database.admin_url
+    prepare(url)
+    (tmp_path / "0001_one.sql").write_text("CREATE TABLE one (old int)")
+    upgrade(url, folder=tmp_path, contract=False)
+    (tmp_path / "0002_new.sql").write_text("ALTER TABLE one ADD COLUMN new int")
+    (tmp_path / "0003_contract_old.sql").write_text("ALTER TABLE one DROP COLUMN old")
+
+    before = upgrade(url, folder=tmp_path, contract=False)
+    again = upgrade(url, folder=tmp_path, contract=False)
+    after = upgrade(url, folder=tmp_path)
+
+    assert (before, again, after) == (["0002_new.sql"], [], ["0003_contract_old.sql"])
+
+
+def test_a_release_that_was_not_finished_is_not_built_upon(empty_database: TestDatabase, tmp_path: Path) -> None:
+    """What adds behind what was never taken away would be run out of order, or not at all."""
+    prepare(empty_database.admin_url)
+    (tmp_path / "0001_one.sql").write_text("CREATE TABLE one (old int)")
+    upgrade(empty_database.admin_url, folder=tmp_path)
+    (tmp_path / "0002_contract_old.sql").write_text("ALTER TABLE one DROP COLUMN old")
+    (tmp_path / "0003_more.sql").write_text("ALTER TABLE one ADD COLUMN more int")
+
+    with pytest.raises(MigrationError, match=r"0003_more.sql comes after 0002_contract_old.sql, .*finish the release"):
+        upgrade(empty_database.admin_url, folder=tmp_path, contract=False)
+
+
+def test_a_login_of_the_platform_may_what_ours_may_and_no_more(database: TestDatabase) -> None:
+    """Cloud SQL makes the logins of service accounts; alone they see nothing, and a dashboard is never a worker."""
+    identity = f"dashboard-{database.name}@project.iam"
+    database.admin(f'CREATE ROLE "{identity}" LOGIN')
+
+    prepare(database.admin_url, identities={"drivestream_dashboard": identity})
+    prepare(database.admin_url, identities={"drivestream_dashboard": identity})
+
+    asked = f"""SELECT r.rolname, pg_has_role('{identity}', r.oid, 'SET'), pg_has_role('{identity}', r.oid, 'USAGE')
+        FROM pg_roles r WHERE r.rolname IN ('drivestream_reader', 'drivestream_worker') ORDER BY 1"""
+    may = [tuple(row) for row in database.admin(asked)]
+    database.admin(f'DROP ROLE "{identity}"')
+    assert may == [("drivestream_reader", True, False), ("drivestream_worker", False, False)]
 
 
 def test_somebody_who_is_no_superuser_can_do_it(empty_database: TestDatabase) -> None:
