@@ -19,8 +19,8 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ["shared", "functions", "infra", "schemas"]
 RUN = (
-    "local", "function", "cat", "read", "trace", "bench", "schemas", "formats", "openapi", "bundle", "release", "replay",
-    "rotate", "resync", "preflight", "plan", "infra", "scan",
+    "local", "function", "cat", "read", "trace", "bench", "schemas", "formats", "openapi", "bundle", "release",
+    "replay", "rotate", "resync", "preflight", "plan", "infra", "scan",
 )  # fmt: skip
 PROGRAMS = {f"Running session {name}" for name in RUN}
 
