@@ -72,6 +72,8 @@ class Settings:
     # Postgres: a URL, or a Cloud SQL instance with IAM authentication.
     database_url: str = ""
     cloud_sql_instance: str = ""
+    cloud_sql_address: str = ""  # the instance's address in our network; with it nothing but TLS is between it and us
+    cloud_sql_ca: str = ""  # who signs the certificates of that address, in PEM
     cloud_sql_ip_type: str = "PRIVATE"  # PRIVATE, PUBLIC or PSC
     cloud_sql_user: str = ""
     cloud_sql_database: str = "drivestream"

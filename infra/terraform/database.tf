@@ -27,6 +27,8 @@ resource "google_sql_database_instance" "this" {
       ipv4_enabled    = false
       private_network = google_compute_network.this.id
       ssl_mode        = "ENCRYPTED_ONLY"
+      # Its own authority: whoever has a certificate of it is this instance. Functions are told it (CLOUD_SQL_CA).
+      server_ca_mode = "GOOGLE_MANAGED_INTERNAL_CA"
     }
 
     backup_configuration {

@@ -127,10 +127,13 @@ locals {
       VERTEX_ENDPOINT      = var.vertex_location == "global" ? "https://aiplatform.googleapis.com" : "https://${var.vertex_location}-aiplatform.googleapis.com"
       VERTEX_LOCATION      = var.vertex_location
       CLOUD_SQL_INSTANCE   = google_sql_database_instance.this.connection_name
-      CLOUD_SQL_IP_TYPE    = "PRIVATE"
+      CLOUD_SQL_ADDRESS    = google_sql_database_instance.this.private_ip_address
+      CLOUD_SQL_CA         = join("\n", google_sql_database_instance.this.server_ca_cert[*].cert)
       CLOUD_SQL_USER       = trimsuffix(google_service_account.function[function.function].email, ".gserviceaccount.com")
       CLOUD_SQL_DATABASE   = google_sql_database.this.name
       DATABASE_CONNECTIONS = tostring(function.connections)
+
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = "https://telemetry.googleapis.com/v1/traces"
     }
   }
 }

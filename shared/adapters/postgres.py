@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
@@ -43,7 +42,6 @@ PATIENT_DELAYS = 60
 LONGEST_DELAYS = 8
 RECYCLE_SECONDS = 1800.0  # a connection older than this is replaced: Cloud SQL's certificates last an hour
 CONNECT_SECONDS = 10.0
-_SOCKETS = Path("/cloudsql")  # where the platform mounts the instances that a function names
 
 _log = logging.getLogger(__name__)
 
@@ -140,10 +138,15 @@ def connect_to_url(url: str, options: Mapping[str, str] | None = None) -> Connec
     }
     if host.startswith("/"):  # a folder of Unix sockets, such as /cloudsql/project:region:instance
         return Connection(user, unix_sock=f"{host}/.s.PGSQL.{port}", timeout=CONNECT_SECONDS, **common)
+    return _connect_by_address(user, host, _tls(query_part.get("sslmode", ""), host), port=port, **common)
+
+
+def _connect_by_address(
+    user: str, host: str, tls: ssl.SSLContext | bool | None, *, port: int = 5432, **common: Any
+) -> Connection:
     sock = socket.create_connection((host, port), CONNECT_SECONDS)
     try:
         _without_delay(sock)
-        tls = _tls(query_part.get("sslmode", ""), host)
         return Connection(user, host=host, sock=sock, ssl_context=tls, **common)
     except BaseException:
         sock.close()
@@ -168,21 +171,23 @@ def _tls(mode: str, host: str) -> ssl.SSLContext | bool | None:
 
 
 def _connect_to_cloud_sql(settings: Settings, options: Mapping[str, str]) -> Connection:
-    """By the socket that the platform mounts for an instance that a function names, else by Google's connector.
+    """By its address in our network where we have one, else by Google's connector.
 
-    The connector costs a start more than everything else that a door loads; the socket costs nothing, and takes the
-    function's access token for a password (https://cloud.google.com/sql/docs/postgres/iam-logins).
+    The connector costs a start more than everything else that a door loads. By the address, TLS is all there is: the
+    instance's own authority vouches for its certificate, which names the instance and no address, and the function's
+    access token is the password (https://cloud.google.com/sql/docs/postgres/iam-logins).
     """
-    mounted = _SOCKETS / settings.cloud_sql_instance / ".s.PGSQL.5432"
-    if mounted.exists():
+    if settings.cloud_sql_address:
         from shared.adapters.google_requests import access_token  # with it comes what most starts need not load
 
-        return Connection(
+        tls = ssl.create_default_context(cadata=settings.cloud_sql_ca)
+        tls.check_hostname = False
+        return _connect_by_address(
             settings.cloud_sql_user,
-            unix_sock=str(mounted),
+            settings.cloud_sql_address,
+            tls,
             database=settings.cloud_sql_database,
             password=access_token(),
-            timeout=CONNECT_SECONDS,
             application_name="drivestream",
             startup_params=dict(options),
         )

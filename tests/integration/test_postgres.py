@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-import shutil
 import socket
+import ssl
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from struct import pack, unpack
 from typing import Any
@@ -20,6 +20,11 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -413,32 +418,64 @@ def test_an_absent_database_means_later(notes: TestDatabase) -> None:
             pass
 
 
-def test_cloud_sql_is_reached_by_its_mounted_socket_without_the_connector(
-    notes: TestDatabase, monkeypatch: pytest.MonkeyPatch
+def test_cloud_sql_is_reached_by_its_address_and_believed_by_its_authority_alone(
+    notes: TestDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The connector costs a start more than everything else that a door loads."""
-    mounted = Path(tempfile.mkdtemp(prefix="sql-"))  # a socket's path is short, and pytest's folders are not
+    """The connector costs a start more than everything else that a door loads; a certificate of somebody else's opens
+    nothing, however well it is signed."""
     login = urlsplit(notes.url("drivestream_app"))
-    monkeypatch.setattr(postgres_adapter, "_SOCKETS", mounted)
     monkeypatch.setattr(google_requests, "access_token", lambda: login.password)
     monkeypatch.setitem(sys.modules, "google.cloud.sql.connector", None)  # nobody can import it
-    (mounted / "p:r:i").mkdir()
     config = replace(
-        notes.settings(), cloud_sql_instance="p:r:i", cloud_sql_user="drivestream_app", cloud_sql_database=notes.name
-    )
-
-    with relayed(mounted / "p:r:i" / ".s.PGSQL.5432", login.port):
-        connection = connect(config)
+        notes.settings(), cloud_sql_instance="p:r:i", cloud_sql_address="127.0.0.1", cloud_sql_user="drivestream_app",
+        cloud_sql_database=notes.name,
+    )  # fmt: skip
+    authority, certificate = certified(tmp_path)
+    other, _ = certified(tmp_path)
+    with behind_tls(login.port, certificate) as port:
+        reach = partial(postgres_adapter._connect_by_address, port=port)
+        monkeypatch.setattr(postgres_adapter, "_connect_by_address", reach)
+        connection = connect(replace(config, cloud_sql_ca=authority))
         [[who]] = connection.execute_simple("SELECT current_user").rows
         connection.close()
-    shutil.rmtree(mounted)
+        with pytest.raises(Unavailable):
+            connect(replace(config, cloud_sql_ca=other))
 
     assert who == "drivestream_app"
 
 
+def certified(folder: Path) -> tuple[str, Path]:
+    """An authority in PEM, and a file with a certificate that it signed and its key. It names an instance, as Cloud
+    SQL's do."""
+    now = datetime.now(UTC)
+
+    def signed(name: str, key: Any, by: Any, by_key: Any, *, authority: bool) -> x509.Certificate:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(by or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .sign(by_key, hashes.SHA256())
+        )
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca = signed("Cloud SQL Server CA", ca_key, None, ca_key, authority=True)
+    leaf = signed("p:i", key, ca.subject, ca_key, authority=False)
+    pem = Encoding.PEM
+    path = folder / f"{uuid4().hex}.pem"
+    path.write_bytes(leaf.public_bytes(pem) + key.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()))
+    return ca.public_bytes(pem).decode(), path
+
+
 @contextmanager
-def relayed(path: Path, port: int | None) -> Iterator[None]:
-    """One connection to this Unix socket goes on to the port."""
+def behind_tls(port: int | None, certificate: Path) -> Iterator[int]:
+    """A Postgres that speaks TLS only, before the one at the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
 
     def copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -446,22 +483,29 @@ def relayed(path: Path, port: int | None) -> Iterator[None]:
                 target.sendall(piece)
             target.shutdown(socket.SHUT_WR)
 
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(path))
-        door.listen(1)
+    def relay(caller: socket.socket) -> None:
+        asked = caller.recv(8)
+        assert unpack("!ii", asked) == (8, 80877103)  # SSLRequest
+        caller.sendall(b"S")
+        try:
+            here = context.wrap_socket(caller, server_side=True)
+        except OSError:  # whoever does not believe the certificate hangs up
+            caller.close()
+            return
+        with here, socket.create_connection(("127.0.0.1", port or 5432)) as there:
+            back = threading.Thread(target=copy, args=(there, here), daemon=True)
+            back.start()
+            copy(here, there)
+            back.join(10)
 
-        def relay() -> None:
-            here, _ = door.accept()
-            with here, socket.create_connection(("127.0.0.1", port or 5432)) as there:
-                back = threading.Thread(target=copy, args=(there, here))
-                back.start()
-                copy(here, there)
-                back.join()
+    def serve(door: socket.socket) -> None:
+        with suppress(OSError):  # the door is closed: that is the end
+            while True:
+                relay(door.accept()[0])
 
-        thread = threading.Thread(target=relay, daemon=True)
-        thread.start()
-        yield
-        thread.join(10)
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=serve, args=(door,), daemon=True).start()
+        yield door.getsockname()[1]
 
 
 def test_many_threads_share_few_connections(notes: TestDatabase) -> None:
