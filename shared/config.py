@@ -93,6 +93,15 @@ class Settings:
     silence_seconds: float = 120.0  # after a change that its channel should have announced by then
     listing_page: int = 1000  # files of one page of a listing; Drive gives 1000 at most
     metadata_seconds: float = 300.0  # how long a file's name and place are believed without asking Drive again
+    # Drive's quotas of 2026 less a margin for what no account sees: bytes on the line when a reader stops, clocks of
+    # which ours is one. `shared.domain.quota` says how each is divided. 0: not counted.
+    drive_units_per_minute: int = 900_000
+    drive_units_per_minute_and_person: int = 292_500
+    drive_units_per_day: int = 360_000_000
+    drive_bytes_per_day: int = 950 * 1000**3
+    quota_kept_for_fresh: float = 0.1  # the share of each that first syncs leave to what is edited now
+    quota_shards: int = 16  # documents that people share in an account
+    quota_wait_seconds: float = 5.0  # a budget that opens within this time is waited for on the spot
     # Bounds, in bytes unless said otherwise.
     window_bytes: int = 2 * 1024 * 1024
     hold_bytes: int = 16 * 1024 * 1024  # a container up to this size is read into memory by one GET

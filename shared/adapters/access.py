@@ -15,6 +15,7 @@ from uuid import uuid4
 from shared.adapters import oauth
 from shared.adapters.drive import Drive
 from shared.adapters.firestore import AccessTokens, SealedToken
+from shared.adapters.governor import Governor
 from shared.adapters.postgres import Database, Transaction
 from shared.adapters.sealing import Seal, Unsealable
 from shared.adapters.secrets import Secrets
@@ -65,6 +66,7 @@ class Access:
             lambda: self._secrets.get(settings.token_keys_secret, fresh=True),
         )
         self._tokens = AccessTokens(settings)
+        self.governor = Governor(settings)
         self._kept: dict[str, tuple[str, float]] = {}  # user id → token, monotonic end
         self._given = threading.local()  # user id → the token that this thread has; after a 401, the refused one
         self._drives: dict[str, Drive] = {}
@@ -77,7 +79,11 @@ class Access:
                 if len(self._drives) >= 256:
                     self._drives.clear()
                     self._kept.clear()
-                self._drives[user_id] = Drive(self._settings, lambda fresh: self.token(user_id, fresh=fresh))
+                self._drives[user_id] = Drive(
+                    self._settings,
+                    lambda fresh: self.token(user_id, fresh=fresh),
+                    lambda lane: self.governor.meter(user_id, lane),
+                )
             return self._drives[user_id]
 
     def token(self, user_id: str, *, fresh: bool = False) -> str:
@@ -108,7 +114,8 @@ class Access:
         raise Unavailable("Google's token endpoint is slow; another worker is still waiting for it.", retry_after=10)
 
     def drive_by(self, refresh_token: str) -> Drive:
-        """The Drive behind a refresh token, for the last calls of a person who leaves: nothing is stored any more."""
+        """The Drive behind a refresh token, for the last calls of a person who leaves: nothing is stored any more. The
+        margin below Google's quotas is for these few, too."""
         kept: list[str] = []
 
         def token(fresh: bool) -> str:

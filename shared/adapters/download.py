@@ -31,6 +31,7 @@ from shared.adapters.transport import (
     ChecksumMismatch,
     Client,
     Headers,
+    Meter,
     Patience,
     RateLimited,
     broken,
@@ -129,6 +130,34 @@ class _Body:
         else:
             self._response.close()
         self._response.release_conn()
+
+
+class _Paid:
+    """Bytes that are paid for and have not come yet. They are paid for before they are asked for, a window at a time,
+    so that a file of any size takes no more of a budget than is read of it."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._ahead = 0
+
+    def ahead(self, count: int) -> None:
+        """Pay for as many to come. Raises `LongWait` where the budget is used up."""
+        if count > self._ahead:
+            self._meter.content(count - self._ahead)
+            self._ahead = count
+
+    def into(self, body: _Body, view: memoryview) -> int:
+        """Fill the view with what is paid for."""
+        self.ahead(len(view))
+        count = body.into(view)
+        self._ahead -= count
+        return count
+
+    def close(self) -> None:
+        """What did not come costs nothing."""
+        if self._ahead:
+            self._meter.content(-self._ahead)
+            self._ahead = 0
 
 
 class _Seen:
@@ -310,11 +339,18 @@ class Download:
         self, start: int, stop: int | None, buffer: memoryview, whole: hashlib._Hash | None
     ) -> Generator[memoryview, None, None]:
         """Windows of `buffer` from `start` on, across breaks: each goes on from the last byte received."""
+        with closing(_Paid(self._client.meter)) as paid:
+            yield from self._pull_paid(start, stop, buffer, whole, paid)
+
+    def _pull_paid(
+        self, start: int, stop: int | None, buffer: memoryview, whole: hashlib._Hash | None, paid: _Paid
+    ) -> Generator[memoryview, None, None]:
         patience = Patience(self._client.settings.retry_base_seconds)
         reached, filled, drips = start, 0, 0
         self._check_start(start)
         while not self._complete(reached, stop):
             try:
+                paid.ahead(min(len(buffer) - filled, self._room(reached, stop)))
                 body = self._open(reached, stop)
                 if body is None:
                     break
@@ -322,8 +358,8 @@ class Download:
                     if body.start != reached:
                         # The whole file again. What was delivered is skipped, the begun window is read anew.
                         reached, filled = reached - filled, 0
-                        self._skip(body, reached, buffer, whole)
-                    while count := body.into(buffer[filled : filled + self._room(reached, stop)]):
+                        self._skip(body, reached, buffer, whole, paid)
+                    while count := paid.into(body, buffer[filled : filled + self._room(reached, stop)]):
                         reached, filled = reached + count, filled + count
                         self.bytes_read += count
                         patience.progress()
@@ -443,11 +479,11 @@ class Download:
         else:
             raise Broken(f"Drive sends {total} bytes of a file of {self.size}.", code="bad_answer")
 
-    def _skip(self, body: _Body, count: int, scratch: memoryview, whole: hashlib._Hash | None) -> None:
+    def _skip(self, body: _Body, count: int, scratch: memoryview, whole: hashlib._Hash | None, paid: _Paid) -> None:
         """Read over what was delivered before, and prove that it is the same where a proof is at hand."""
         again = None if whole is None else hashlib.new(whole.name, usedforsecurity=False)
         while count:
-            received = body.into(scratch[:count])
+            received = paid.into(body, scratch[:count])
             if received == 0:
                 raise Broken("The answer ended before the place to go on from.")
             if again is not None:

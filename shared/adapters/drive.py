@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, partial
@@ -22,11 +24,13 @@ from shared.adapters import batch
 from shared.adapters.download import Download, RangeFile
 from shared.adapters.tabs import Tabs
 from shared.adapters.transport import (
+    UNMETERED,
     Answer,
     Broken,
     Client,
     ExportTooLarge,
     Headers,
+    Meter,
     Patience,
     RateLimited,
     Refused,
@@ -37,10 +41,12 @@ from shared.adapters.transport import (
 from shared.config import Settings
 from shared.domain.errors import FileGone, LongWait, ReconnectNeeded, Rejected, Skipped, Unavailable
 from shared.domain.files import FIELDS, TABS, File, moment
+from shared.domain.names import FRESH
+from shared.domain.names import MY_DRIVE as MY_DRIVE
+from shared.domain.quota import READ
 
 T = TypeVar("T")
 
-MY_DRIVE = "my-drive"
 # Where Drive itself sends a reader for a long-running download.
 _TRUSTED = (".googleusercontent.com", ".googleapis.com")
 _HOUR = 3600.0
@@ -201,14 +207,29 @@ def _reason(body: bytes) -> tuple[str, str, str | None]:
 class Drive:
     """One person's Drive. `token(False)` gives a bearer token, `token(True)` a fresh one after a 401. Thread-safe.
 
-    Every method raises what `classify` says; waits and retries within reason are already behind it.
+    `meters` gives the account that work in a lane is charged to. Every method raises what `classify` says, and
+    `LongWait` where that account has nothing left; waits and retries within reason are already behind it.
     """
 
-    def __init__(self, settings: Settings, token: Token) -> None:
+    def __init__(self, settings: Settings, token: Token, meters: Callable[[str], Meter] = lambda _: UNMETERED) -> None:
         self._settings = settings
-        self._client = Client(settings, token, classify, trusted=_TRUSTED)
+        self._client = Client(settings, token, classify, meters(FRESH), trusted=_TRUSTED)
         self._http = _Http(self._client)
         self._batches = True  # until the server says that it knows none
+        self._meters = meters
+        self._lock = threading.Lock()
+        self._lanes: dict[bool, Drive] = {True: self}
+
+    def in_lane(self, lane: str) -> Drive:
+        """The same Drive for work of a lane: what is fresh, or what must leave room for that."""
+        fresh = lane == FRESH
+        with self._lock:
+            if fresh not in self._lanes:
+                made = copy(self)
+                made._client = self._client.charged_to(self._meters(lane))
+                made._http = _Http(made._client)
+                self._lanes[fresh] = made
+            return self._lanes[fresh]
 
     def prepare(self) -> None:
         """Make what the first request needs, without asking anything: for those who measure requests."""
@@ -279,7 +300,10 @@ class Drive:
         url = f"{self._settings.drive_endpoint}/batch/drive/v3"
         while True:
             try:
-                return batch.decode(self._client.call("POST", url, headers={"Content-Type": kind}, body=body))
+                sent = self._client.call(
+                    "POST", url, headers={"Content-Type": kind}, body=body, units=READ * len(calls)
+                )
+                return batch.decode(sent)
             except Unavailable as trouble:
                 patience.wait(trouble)
             except (FileGone, ValueError):

@@ -59,7 +59,7 @@ def _google() -> Any:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Google's errors become ours here and nowhere else."""
     try:
         yield
@@ -77,11 +77,11 @@ def _briefly() -> dict[str, Any]:
     return {"retry": Retry(passing, initial=0.1, maximum=1.0, timeout=_DOOR_SECONDS), "timeout": _DOOR_SECONDS}
 
 
-def _transact(settings: Settings, story: Callable[[Transaction], T]) -> T:
+def transact(settings: Settings, story: Callable[[Transaction], T]) -> T:
     """Run a story in a transaction, again when another one was faster."""
     from google.cloud import firestore
 
-    with _translated():
+    with translated():
         try:
             result: T = firestore.transactional(story)(client(settings).transaction(max_attempts=20))
             return result
@@ -97,12 +97,12 @@ class Connections:
 
     def open(self, user_id: str) -> None:
         """From here on Firestore may be written for this person."""
-        with _translated():
+        with translated():
             self._of(user_id).set({"user_id": user_id, "opened_at": _server_time()})
 
     def close(self, user_id: str) -> None:
         """From here on nothing is written for this person any more."""
-        with _translated():
+        with translated():
             self._of(user_id).delete()
 
     def everybody(self) -> set[str]:
@@ -113,7 +113,7 @@ class Connections:
     def erase(self, user_id: str) -> int:
         """Remove every document that bears the user id; returns how many there were."""
         removed = 0
-        with _translated():
+        with translated():
             for collection in ("cursors", "channels", "access_tokens", "file_metadata"):
                 query = client(self._settings).collection(collection).where(filter=_equal("user_id", user_id))
                 for snapshot in query.stream():
@@ -135,13 +135,13 @@ class OAuthStates:
         """Remember a consent. The state itself is never stored, only its hash."""
         # For the collection of garbage only: whether it is too old, the server's clock decides.
         expires = datetime.now(UTC) + timedelta(seconds=self._settings.state_seconds)
-        with _translated():
+        with translated():
             self._of(state_hash).create({**fields, "expires_at": expires}, **_briefly())
 
     def consume(self, state_hash: str) -> dict[str, Any] | None:
         """The fields, once. None when the state is unknown, used or too old."""
         reference = self._of(state_hash)
-        with _translated():
+        with translated():
             snapshot = reference.get(**_briefly())
             if not snapshot.exists:
                 return None
@@ -182,21 +182,21 @@ class Channels:
 
     def find(self, channel_id: str) -> Channel | None:
         """The channel, or None."""
-        with _translated():
+        with translated():
             snapshot = self._of(channel_id).get(**_briefly())
         return _channel(snapshot) if snapshot.exists else None
 
     def of_corpus(self, user_id: str, corpus: str) -> list[Channel]:
         """Every channel of a corpus that is recorded, newest expiry first."""
         query = client(self._settings).collection("channels").where(filter=_equal("cursor", _key(user_id, corpus)))
-        with _translated():
+        with translated():
             found = [_channel(snapshot) for snapshot in query.stream()]
         return sorted(found, key=lambda channel: channel.expires_at, reverse=True)
 
     def of_person(self, user_id: str) -> list[Channel]:
         """Every channel of a person."""
         query = client(self._settings).collection("channels").where(filter=_equal("user_id", user_id))
-        with _translated():
+        with translated():
             return [_channel(snapshot) for snapshot in query.stream()]
 
     def record(
@@ -227,17 +227,17 @@ class Channels:
             }
             transaction.create(reference, fields)
 
-        _transact(self._settings, story)
+        transact(self._settings, story)
 
     def activate(self, channel_id: str, resource_id: str, expires_at: datetime) -> None:
         """What Drive answered is what counts, its expiry above all."""
-        with _translated():
+        with translated():
             self._of(channel_id).update({"resource_id": resource_id, "expires_at": expires_at})
 
     def adopt(self, channel: Channel, resource_id: str) -> None:
         """Drive's message names the resource of a channel whose opening was not answered, or not yet."""
         reference = self._of(channel.channel_id)
-        with _translated():
+        with translated():
             snapshot = reference.get(**_briefly())
             if not snapshot.exists or snapshot.get("resource_id"):
                 return
@@ -248,14 +248,14 @@ class Channels:
 
     def forget(self, channel_id: str) -> None:
         """The channel is stopped or never came to be."""
-        with _translated():
+        with translated():
             self._of(channel_id).delete()
 
     def announce(self, channel: Channel, *, quiet_seconds: float) -> bool:
         """Should a sync be asked for now? No when one was asked for a moment ago and has not begun."""
         reference = self._of(channel.channel_id)
         for _ in range(5):
-            with _translated():
+            with translated():
                 snapshot = reference.get(**_briefly())
                 if not snapshot.exists:
                     return False
@@ -272,7 +272,7 @@ class Channels:
 
     def hear(self, channel_id: str) -> None:
         """The sync that was asked for begins (or could not be asked for): the next notification asks again."""
-        with _translated(), suppress(_google().NotFound):  # a channel that is gone announces nothing
+        with translated(), suppress(_google().NotFound):  # a channel that is gone announces nothing
             self._of(channel_id).update({"announced_at": _LONG_AGO})
 
     def _of(self, channel_id: str) -> DocumentReference:
@@ -350,7 +350,7 @@ class Cursors:
                 fresh_token=fields.get("fresh_token", ""),
             )
 
-        return _transact(self._settings, story)
+        return transact(self._settings, story)
 
     def save(self, cursor: Cursor, *, hear: bool = False, **fields: Any) -> bool:
         """Move the cursor and renew the lease. Returns whether somebody left word; who says that they `hear` it reads
@@ -363,7 +363,7 @@ class Cursors:
             transaction.update(reference, {**fields, **heard, "lease_until": self._until(snapshot)})
             return bool(snapshot.get("dirty"))
 
-        return _transact(self._settings, story)
+        return transact(self._settings, story)
 
     def release(self, cursor: Cursor, *, more: bool = False) -> bool:
         """Give the lease back. False when somebody left word meanwhile: the lease stays, and the holder reads again.
@@ -380,12 +380,12 @@ class Cursors:
             transaction.update(reference, {"lease_until": _LONG_AGO, "busy": more})
             return True
 
-        return _transact(self._settings, story)
+        return transact(self._settings, story)
 
     def abandoned(self) -> list[tuple[str, str]]:
         """Cursors whose holder died, or whose next page was never asked for: (user_id, corpus)."""
         query = client(self._settings).collection("cursors").where(filter=_equal("busy", True))
-        with _translated():
+        with translated():
             return [
                 (snapshot.get("user_id"), snapshot.get("corpus"))
                 for snapshot in query.stream()
@@ -395,12 +395,12 @@ class Cursors:
     def corpora(self, user_id: str) -> list[str]:
         """Every corpus of a person that has a cursor."""
         query = client(self._settings).collection("cursors").where(filter=_equal("user_id", user_id))
-        with _translated():
+        with translated():
             return [snapshot.get("corpus") for snapshot in query.stream()]
 
     def forget(self, user_id: str, corpus: str) -> None:
         """The corpus is gone, such as a shared drive that the person has left."""
-        with _translated():
+        with translated():
             self._of(user_id, corpus).delete()
 
     def _held(self, reference: DocumentReference, cursor: Cursor, transaction: Transaction) -> DocumentSnapshot[Any]:
@@ -436,7 +436,7 @@ class AccessTokens:
 
     def read(self, user_id: str) -> SealedToken | None:
         """The token last stored, whatever its age."""
-        with _translated():
+        with translated():
             snapshot = self._of(user_id).get()
         fields = (snapshot.to_dict() or {}) if snapshot.exists else {}
         if not fields.get("sealed"):
@@ -461,7 +461,7 @@ class AccessTokens:
             transaction.set(reference, {"user_id": user_id, "refresher": holder, "refreshing_until": until}, merge=True)
             return True
 
-        return _transact(self._settings, story)
+        return transact(self._settings, story)
 
     def store(self, user_id: str, holder: str, sealed: str, seconds: float) -> None:
         """Keep a new token, if we are still its refresher."""
@@ -483,11 +483,11 @@ class AccessTokens:
             if snapshot.exists and snapshot.get("refresher") == holder:
                 transaction.update(reference, {**fields(snapshot.read_time), "refreshing_until": _LONG_AGO})
 
-        _transact(self._settings, story)
+        transact(self._settings, story)
 
     def forget(self, user_id: str) -> None:
         """A new consent or a refusal by Google: the stored token is worth nothing."""
-        with _translated():
+        with translated():
             self._of(user_id).delete()
 
     def _of(self, user_id: str) -> DocumentReference:
@@ -519,7 +519,7 @@ class FileMetadata:
         """Those that are known and not too old, by id."""
         found: dict[str, KnownFile] = {}
         references = [self._of(user_id, file_id) for file_id in file_ids]
-        with _translated():
+        with translated():
             for snapshot in client(self._settings).get_all(references) if references else ():
                 fields = (snapshot.to_dict() or {}) if snapshot.exists else {}
                 if fields and fields["expires_at"] > snapshot.read_time:
@@ -542,7 +542,7 @@ class FileMetadata:
                     fields = {**asdict(file), "parents": list(file.parents), "user_id": user_id, "expires_at": expires}
                     transaction.set(self._of(user_id, file.file_id), fields)
 
-            _transact(self._settings, story)
+            transact(self._settings, story)
 
     def _of(self, user_id: str, file_id: str) -> DocumentReference:
         return client(self._settings).collection("file_metadata").document(_key(user_id, file_id))

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
+from copy import copy
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -22,6 +23,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from shared.config import Settings
 from shared.domain.errors import LongWait, ReconnectNeeded, Skipped, Unavailable
+from shared.domain.quota import units_of
 
 TRIES = 5  # breaks in a row without a byte of progress
 CUTS = 100  # breaks within one window: a line this bad is not worth staying for
@@ -216,6 +218,29 @@ class Pacer:
                 self._gap = self._gap * 0.8 if self._gap > self._base / 1000 else 0.0
 
 
+class Meter(Protocol):
+    """To what requests and bytes are charged before they are asked for. Raises `LongWait` where nothing is left."""
+
+    def units(self, count: int) -> None:
+        """A request of so many units is about to be sent."""
+
+    def content(self, count: int) -> None:
+        """So many bytes of content are about to be received; less than none: they did not come."""
+
+
+class Unmetered:
+    """For those whom nobody governs, such as a benchmark."""
+
+    def units(self, count: int) -> None:
+        """Nothing."""
+
+    def content(self, count: int) -> None:
+        """Nothing."""
+
+
+UNMETERED = Unmetered()
+
+
 class Client:
     """HTTP for one person: their token, their pace, retries and one classification. Thread-safe.
 
@@ -223,13 +248,28 @@ class Client:
     calls that allow it, over https to hosts whose name ends in one of `trusted`.
     """
 
-    def __init__(self, settings: Settings, token: Token, classify: Classify, *, trusted: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        token: Token,
+        classify: Classify,
+        meter: Meter = UNMETERED,
+        *,
+        trusted: tuple[str, ...] = (),
+    ) -> None:
         self.settings = settings
+        self.meter = meter
         self._token = token
         self._classify = classify
         self._home = _origin(settings.drive_endpoint)
         self._trusted = trusted
         self._pacer = Pacer(settings.retry_base_seconds)
+
+    def charged_to(self, meter: Meter) -> Client:
+        """The same client, at the same pace, on another account."""
+        made = copy(self)
+        made.meter = meter
+        return made
 
     def call(
         self,
@@ -239,14 +279,18 @@ class Client:
         headers: Headers,
         body: bytes | None = None,
         most: int = _ANSWER_BYTES,
+        units: int | None = None,
         anywhere_trusted: bool = False,
     ) -> Answer:
-        """One call with a small answer, tried again where that is safe. Raises what `classify` says for an error, and
-        `AnswerTooLarge` for one of more than `most` bytes."""
+        """One call with a small answer, tried again where that is safe. `units` is what Drive counts for it, where its
+        address does not tell. Raises what `classify` says for an error, and `AnswerTooLarge` for one of more than
+        `most` bytes."""
         patience = Patience(self.settings.retry_base_seconds)
         while True:
             try:
-                response = self.open(method, url, headers=headers, body=body, anywhere_trusted=anywhere_trusted)
+                response = self.open(
+                    method, url, headers=headers, body=body, units=units, anywhere_trusted=anywhere_trusted
+                )
                 with closing(response):
                     content = _read_all(response, most)
                     response.release_conn()
@@ -263,26 +307,36 @@ class Client:
             patience.wait(trouble)
 
     def open(
-        self, method: str, url: str, *, headers: Headers, body: bytes | None = None, anywhere_trusted: bool = False
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Headers,
+        body: bytes | None = None,
+        units: int | None = None,
+        anywhere_trusted: bool = False,
     ) -> urllib3.BaseHTTPResponse:
         """One attempt, with one fresh token after a 401; the body is not read yet. 416 and 412 are answers too."""
         self._pacer.wait()
-        response = self._follow(method, url, headers, body, self._token(False), anywhere_trusted)
+        cost = units_of(method, url) if units is None else units
+        response = self._follow(method, url, headers, body, self._token(False), cost, anywhere_trusted)
         if response.status == 401:
             discard(response)
-            response = self._follow(method, url, headers, body, self._token(True), anywhere_trusted)
+            response = self._follow(method, url, headers, body, self._token(True), cost, anywhere_trusted)
         if response.status < 300 or response.status in (412, 416):
             self._pacer.speed_up()
             return response
         raise self._refusal(response)
 
     def _follow(
-        self, method: str, url: str, headers: Headers, body: bytes | None, token: str, anywhere_trusted: bool
+        self, method: str, url: str, headers: Headers, body: bytes | None, token: str, cost: int, anywhere_trusted: bool
     ) -> urllib3.BaseHTTPResponse:
         for _ in range(_REDIRECTS):
             scheme, host, port = origin = _origin(url)
             if not self._may_have_token(origin, anywhere_trusted):
                 raise Unavailable(f"Drive pointed to {host}, which is not its own.", code="foreign_redirect")
+            # Here alone, and at the last moment: whatever is sent twice, or sent on, counts twice.
+            self.meter.units(cost)
             try:
                 # The manager's own `request` would take the address apart three times more.
                 response = (

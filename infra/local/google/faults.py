@@ -2,6 +2,8 @@
 
 A route is the method's id in the discovery document (`files.list`, `changes.watch`, ...), `files.media` for content,
 `token`, `revoke` or `certs` for OAuth, `*` for all. Rules are tried in the order in which they were added.
+
+What was asked is counted as Drive counts it for its quotas, by the minute of the local clock, and refused nobody.
 """
 
 from __future__ import annotations
@@ -12,6 +14,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
+
+# What Drive counts for a call: https://developers.google.com/workspace/drive/api/guides/limits
+_LISTS = ("files.list", "changes.list", "drives.list")
+_CONTENT = ("files.media", "files.export", "files.download")
 
 Kind = Literal["fail", "cut", "ignore_range", "slow", "drip", "lose", "delay", "repeat"]
 
@@ -45,6 +51,8 @@ class Faults:
         self.clock_offset = 0.0
         self.calls: Counter[str] = Counter()
         self.media_bytes = 0
+        self.units: Counter[tuple[int, str]] = Counter()  # by minute since 1970, and by person
+        self.bytes_sent: Counter[int] = Counter()  # by minute since 1970
 
     def now(self) -> float:
         """The local Google's clock, in seconds since 1970; set `clock_offset` to make it jump."""
@@ -114,10 +122,17 @@ class Faults:
         with self._lock:
             self.calls[route] += 1
 
+    def charge(self, route: str, person: str) -> None:
+        """Note what Drive counts for a call of a person's."""
+        units = 100 if route in _LISTS else 200 if route in _CONTENT else 0 if route.startswith("sheets.") else 5
+        with self._lock:
+            self.units[int(self.now() // 60), person] += units
+
     def sent(self, count: int) -> None:
         """Note that so many bytes of content left the server."""
         with self._lock:
             self.media_bytes += count
+            self.bytes_sent[int(self.now() // 60)] += count
 
     def take(self, kind: Kind, route: str) -> Fault | None:
         """The rule that hits this request, used up by one; None for a request that goes well."""

@@ -142,6 +142,7 @@ class DriveWire:
         person = self._folder.layout.person(who.email) if who else None
         if who is None or person is None:
             raise known_error(401)
+        self._faults.charge(route, person.email)
         if not (
             who.scopes.intersection(_DRIVE_SCOPES)
             or (route not in _CONTENT and who.scopes.intersection(_METADATA_SCOPES))
