@@ -32,6 +32,7 @@ from shared.consume import consumes
 from shared.domain.entities import Entity, Named
 from shared.domain.errors import DrivestreamError, LongWait, Skipped, Superseded, Unavailable
 from shared.domain.parts import Locator
+from shared.domain.quota import ServiceBusy
 from shared.domain.spending import Account, CapReached, Spent, Wanted
 from shared.domain.terms import extra_terms
 from shared.domain.tokens import estimate_tokens
@@ -278,6 +279,9 @@ class Rows:
         def story(tx: Transaction) -> None:
             hold(tx)
             self._pause(tx, wait)
+            if isinstance(wait, ServiceBusy):  # who reads for it shall know before it spends a byte
+                seconds = wait.retry_after or WAIT_SECONDS
+                tx.run("note_pressure", service=wait.service, reason=wait.reason, seconds=seconds)
             self._pay(tx, spent)
             self._keep(tx, paid)
 
@@ -302,6 +306,7 @@ class Rows:
             code=wait.code,
             reason=wait.reason,
             retry_after=wait.retry_after or WAIT_SECONDS,
+            service=wait.service if isinstance(wait, ServiceBusy) else None,
         )
 
     def _pay(self, tx: Transaction, spent: Spent) -> None:

@@ -32,7 +32,8 @@ from shared.adapters.watching import Watching
 from shared.config import Settings, settings
 from shared.consume import consumes
 from shared.domain.errors import FileGone, LongWait, ReconnectNeeded, Rejected, Unavailable
-from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS
+from shared.domain.names import BACKFILL, FILE_BACKFILL, FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS
+from shared.domain.quota import OverQuota
 
 RESTARTS = 2  # of a listing whose place Drive forgot, in one life
 RELISTS = 2  # of a listing for which Drive did not look everywhere
@@ -76,8 +77,11 @@ class Lister:
         except (LongWait, ReconnectNeeded) as wait:
             # Nothing is lost: the cursor stands where it stood, and the sweep or the new consent goes on from there.
             # Word that was left meanwhile has the same answer.
-            while not self._cursors.release(cursor, more=isinstance(wait, LongWait)):
+            more, seconds = isinstance(wait, LongWait), wait.retry_after or 0.0
+            while not self._cursors.release(cursor, more=more, resume_after=seconds):
                 continue
+            if isinstance(wait, OverQuota):
+                self._noting.note_pause(wait, seconds)
             if isinstance(wait, ReconnectNeeded):
                 pause_if_refused(self._database, self._user_id, wait)
             log.event("paused", "WARNING", code=wait.code, reason=wait.reason)
@@ -171,7 +175,7 @@ class Lister:
         """Note one page; the cursor with the place after it."""
         try:
             with tracing.span("drive listing", "CLIENT", corpus=self._corpus):
-                page = self._drive.list_files(
+                page = self._drive.in_lane(BACKFILL).list_files(
                     cursor.list_token or None, corpus=self._corpus, page_size=self._config.listing_page
                 )
         except PageTokenRejected as rejected:

@@ -22,7 +22,8 @@ from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
 from shared.config import Settings
 from shared.domain.files import FOLDER, SHORTCUT, File
-from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, MY_DRIVE, OCR
+from shared.domain.names import BACKFILL, FILE_BACKFILL, FILE_CHANGES, FRESH, MY_DRIVE, OCR
+from shared.domain.quota import OverQuota
 
 Row = dict[str, Any]
 
@@ -65,7 +66,8 @@ class Noting:
         says. Returns each row with what was known of it before."""
         if not files:
             return []
-        above = self._folders_above(files) if self._selects() else []
+        drive = self._drive.in_lane(BACKFILL if topic == FILE_BACKFILL else FRESH)
+        above = self._folders_above(files, drive) if self._selects() else []
 
         def story(tx: Transaction) -> list[Row]:
             hold(tx)
@@ -87,7 +89,7 @@ class Noting:
             noted = self._database.run_transaction(self._user_id, story)
         if any(row["state"] == "folder" and row["moved"] and row["state_before"] for row in noted) and self._selects():
             self.sort()
-        self._follow(files, {row["file_id"] for row in noted if row["state"] == "queued"}, topic)
+        self._follow(files, {row["file_id"] for row in noted if row["state"] == "queued"}, topic, drive)
         self.announce(noted, topic, reason)
         return noted
 
@@ -132,7 +134,7 @@ class Noting:
             return []
         return self._database.run_transaction(self._user_id, lambda tx: _below(tx, folders, deleted=True))
 
-    def _follow(self, files: Sequence[File], queued: set[str], topic: str) -> None:
+    def _follow(self, files: Sequence[File], queued: set[str], topic: str, drive: Drive) -> None:
         """What shortcuts lead to, where Drive does not list it for this person: a hundred at a time, so that the
         streamer need not ask about each. It asks about those that are not found here."""
         wanted = {
@@ -143,7 +145,7 @@ class Noting:
         if not wanted:
             return
         known = set(self.live(list(wanted)))
-        found = self._drive.files({name: key for name, key in wanted.items() if name not in known})
+        found = drive.files({name: key for name, key in wanted.items() if name not in known})
         targets = [file for file in found.values() if file and not (file.trashed or file.is_folder or file.is_shortcut)]
 
         def story(tx: Transaction) -> None:
@@ -164,6 +166,15 @@ class Noting:
                 topic,
                 FileChanged.Reason.LISTED,
             )
+
+    def note_pause(self, why: OverQuota, seconds: float) -> None:
+        """The listing waits: the person may ask why nothing comes."""
+
+        def story(tx: Transaction) -> None:
+            hold(tx)
+            tx.run("note_pause", corpus=self._corpus, seconds=seconds, code=why.code, reason=why.reason)
+
+        self._database.run_transaction(self._user_id, story)
 
     # Selected folders -------------------------------------------------------------------------------------------------
 
@@ -197,7 +208,7 @@ class Noting:
     def _selection(self) -> Row | None:
         return self._database.run_transaction(self._user_id, lambda tx: tx.row("selection"))
 
-    def _folders_above(self, files: Sequence[File]) -> list[File]:
+    def _folders_above(self, files: Sequence[File], drive: Drive) -> list[File]:
         """Folders above these files of which nobody has heard yet, such as one that a later page lists."""
         found: list[File] = []
         told = {file.id for file in files if file.is_folder}
@@ -205,7 +216,7 @@ class Noting:
         while above := set(self._unknown(above)):
             told |= above
             hidden = {name for name, known in self._metadata.read(self._user_id, above).items() if not known.there}
-            answers = self._drive.files(dict.fromkeys(sorted(above - hidden)))
+            answers = drive.files(dict.fromkeys(sorted(above - hidden)))
             self._metadata.store(self._user_id, [_known(name, file) for name, file in answers.items()])
             folders = [file for file in answers.values() if file is not None and file.is_folder]
             found += folders
@@ -263,7 +274,7 @@ class Noting:
             if at and time.monotonic() > ends:
                 return False
             some = rows[at : at + ASKED]
-            answers = self._drive.files({row["file_id"]: row["resource_key"] for row in some})
+            answers = self._drive.in_lane(BACKFILL).files({row["file_id"]: row["resource_key"] for row in some})
             there = [file for file in answers.values() if file is not None and not file.trashed]
             gone = [name for name, file in answers.items() if file is None or file.trashed]
             self.note(there, FILE_BACKFILL, FileChanged.Reason.LISTED, listed=False)

@@ -35,6 +35,7 @@ from shared.consume import Delivery, consumes_deliveries, parse, subject
 from shared.domain.errors import BadRequest, DrivestreamError, ReconnectNeeded, Rejected, Unavailable
 from shared.domain.names import DEAD_LETTERS, FILE_BACKFILL, FILE_CHANGES, FRESH, MY_DRIVE, SYNC_REQUESTS, receipt_id
 from shared.domain.prices import dollars_for, price_table
+from shared.domain.quota import DOWNLOAD, READ
 
 PURGED = 50  # jobs of one transaction
 MOST = 500  # rows of one scan; what is left is found by the next tick
@@ -130,13 +131,15 @@ class Caretaker:
         quiet = max(self._config.lease_seconds * 2, 60.0)
         with self._database.transaction(None) as tx:
             tx.rows("lift_caps")
-            due = tx.rows("due_files", most=MOST)
+            tx.run("forget_pauses")
+            due = tx.rows("due_files", most=self._can_be_read())
             lost = tx.rows("lost_leases", most=MOST, quiet_seconds=quiet)
             silent = tx.rows("quiet_files", most=MOST, quiet_seconds=max(quiet, LOST_SECONDS))
             for row in silent:
                 tx.run("reopen_streamed_jobs", user_id=row["user_id"], file_id=row["file_id"])
             outdated = self._outdated(tx)
-        for row in (*due, *lost, *silent, *outdated):
+        # Everybody's turn as it comes: an update answers in any order.
+        for row in (*sorted(due, key=lambda row: row["turn"]), *lost, *silent, *outdated):
             changed = FileChanged(user_id=str(row["user_id"]), file_id=row["file_id"], reason=FileChanged.Reason.WAITED)
             # What waited takes its own lane again, or a whole first sync would come back as if it were edited now.
             with tracing.apart("put back", file_id=row["file_id"]):  # each file has a trace of its own
@@ -146,12 +149,31 @@ class Caretaker:
         self._outbox.confirm()
         if due or lost or silent or outdated:
             log.event("put back", due=len(due), lost=len(lost), silent=len(silent), outdated=len(outdated))
+        self._note_standings()
 
     def _outdated(self, tx: Transaction) -> list[dict[str, Any]]:
         """What is to be read anew because the model or the pipeline is another one than it was finished by."""
         if not self._config.rollout_files:
             return []
         return tx.rows("outdated_files", pipeline=self._config.pipeline, most=min(MOST, self._config.rollout_files))
+
+    def _can_be_read(self) -> int:
+        """How many files at most are put back until the next look: as many as a minute's quota is enough for, so that
+        what waited for a quota does not come back all at once to find it used up."""
+        return max(MOST, self._config.drive_units_per_minute // (READ + DOWNLOAD))
+
+    def _note_standings(self) -> None:
+        """How Drive's quotas stand, for doors that have no way to the accounts."""
+        standings = self._access.governor.standings()
+        with self._database.transaction(None) as tx:
+            for one in standings:
+                tx.run(
+                    "note_standing",
+                    budget=one.budget,
+                    used=one.used,
+                    remaining=one.left,
+                    resets_at=one.resets_at,
+                )
 
     def purge(self) -> None:
         """Remove what nobody can see any more, job by job, and what nobody asks for again."""

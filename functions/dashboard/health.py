@@ -37,6 +37,18 @@ CHANNELS = Gauge(
     ["channel"],
     registry=REGISTRY,
 )
+QUOTA = Gauge(
+    "drivestream_drive_quota",
+    "Drive's quotas as the caretaker found them last: what is leased of each, and what is left.",
+    ["budget", "part"],
+    registry=REGISTRY,
+)
+PRESSURE = Gauge(
+    "drivestream_service_busy_seconds",
+    "For how long a service will be over its quota, as it said itself.",
+    ["service"],
+    registry=REGISTRY,
+)
 STREAMS = Gauge("drivestream_dashboard_streams", "Event streams that are open now.", registry=REGISTRY)
 
 Door = Callable[[flask.Request], flask.Response]
@@ -68,14 +80,20 @@ def healthz(visit: Visit) -> flask.Response:
 
 
 def metrics(visit: Visit) -> flask.Response:
-    """Counters of this process, what the censuses found, and how the channels are, in Prometheus' text form."""
+    """Counters of this process, what the censuses found, and how channels and quotas are, in Prometheus' text form."""
     try:
         with visit.database.transaction(None) as tx:
             for row in tx.rows("census_totals"):
                 CENSUS.labels(row["finding"]).set(row["files"])
             for row in tx.rows("channel_totals"):
                 CHANNELS.labels(row["kind"]).set(row["corpora"])
+            QUOTA.clear()  # a budget whose time is over says nothing about the next one
+            for row in tx.rows("standings"):
+                QUOTA.labels(row["budget"], "leased").set(row["used"])
+                QUOTA.labels(row["budget"], "left").set(row["remaining"])
+            for row in tx.rows("pressures"):
+                PRESSURE.labels(row["service"]).set(max(0.0, row["seconds"]))
     except Unavailable:
-        CENSUS.clear()  # what is not known now is not told
-        CHANNELS.clear()
+        for gauge in (CENSUS, CHANNELS, QUOTA, PRESSURE):
+            gauge.clear()  # what is not known now is not told
     return flask.Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass
@@ -46,6 +46,7 @@ from shared.domain.errors import (
 )
 from shared.domain.files import File, exports_of, why_not_exported
 from shared.domain.names import BACKFILL, FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, FRESH, OCR, job_id
+from shared.domain.quota import DOCUMENT_AI, DOWNLOAD, READ, VERTEX_AI, ServiceBusy, busy_for
 from shared.domain.spending import Spent, Wanted
 from shared.readers import Limits, read
 
@@ -71,10 +72,11 @@ def file_streamer(changed: FileChanged) -> None:
 def stream(changed: FileChanged, config: Settings, database: Database, drive: Drive) -> None:
     """Converge one file to what Drive says now."""
     files = Files(database, changed.user_id, changed.file_id, config, _REASON.Name(changed.reason).lower())
-    ticket, key = files.ask()
+    ticket = files.ask(_LANES.get(changed.reason))
+    drive = drive.in_lane(ticket.lane)
     try:
         with tracing.span("drive metadata", "CLIENT"):
-            file = drive.file(changed.file_id, key)
+            file = drive.file(changed.file_id, ticket.key)
         refusal = follow(file, files, drive) if file.is_shortcut and not file.trashed else without_text(file)
     except FileGone as gone:
         return files.bury(ticket, "gone", gone.reason)
@@ -91,7 +93,7 @@ def stream(changed: FileChanged, config: Settings, database: Database, drive: Dr
         return None
     log.bind(job_id=job.job_id, lane=job.lane)
     with files.lease(job) as lease, tracing.span("drive read", "CLIENT", job_id=job.job_id, epoch=job.epoch) as span:
-        life = Life(config, files, drive, file, job, lease)
+        life = Life(config, files, drive, file, job, lease, ticket.busy)
         try:
             life.read()
         finally:
@@ -134,6 +136,22 @@ def follow(shortcut: File, files: Files, drive: Drive) -> Skipped:
         )
     files.found(target, shortcut.target_resource_key)
     return by_itself
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Who asks Drive, by number: the newest one may write the answer. With what was known of the file before."""
+
+    number: int
+    key: str | None  # that a file shared by link is opened with
+    lane: str
+    busy: Mapping[str, float]  # services that are over their quota, for how many seconds
+    waits_for: str | None  # the service for which the file waited last
+
+    def wait(self, file: File) -> ServiceBusy | None:
+        """Why the content need not be read now: nobody could understand it."""
+        picture = file.mime_type.startswith("image/")
+        return busy_for(self.busy, {VERTEX_AI, self.waits_for or VERTEX_AI, DOCUMENT_AI if picture else VERTEX_AI})
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,16 +235,17 @@ class Files:
             log.event("file", **self._settled)
         return result
 
-    def ask(self) -> tuple[int, str | None]:
-        """Take a ticket before Drive is asked, and the key that a file shared by link is opened with. Raises
-        `Rejected` when the person is leaving."""
+    def ask(self, lane: str | None) -> Ticket:
+        """Take a ticket before Drive is asked. Work without a `lane` keeps its own. Raises `Rejected` when the person
+        is leaving."""
 
-        def story(tx: Transaction) -> tuple[int, str | None]:
+        def story(tx: Transaction) -> Ticket:
             hold(tx)
             row = tx.row("take_ticket", file_id=self.file_id)
             assert row is not None
             self._target = row["shortcut_target_id"]
-            return int(row["ask"]), row["resource_key"]
+            busy = {service: float(seconds) for service, seconds in (row["busy"] or {}).items()}
+            return Ticket(int(row["ask"]), row["resource_key"], lane or row["lane"] or BACKFILL, busy, row["waits_for"])
 
         return self._database.run_transaction(self.user_id, story)
 
@@ -278,49 +297,56 @@ class Files:
         outbox.publish(FILE_BACKFILL if listed else FILE_CHANGES, found)
         outbox.confirm()
 
-    def bury(self, ticket: int, code: str, reason: str) -> None:
+    def bury(self, ticket: Ticket, code: str, reason: str) -> None:
         """Drive no longer shows the file: out of search in this transaction."""
 
         def story(tx: Transaction) -> None:
             hold(tx)
-            tx.run("forget_unseen", file_id=self.file_id, ticket=ticket)
-            if tx.row("tombstone", file_id=self.file_id, ticket=ticket, code=code, reason=reason):
+            tx.run("forget_unseen", file_id=self.file_id, ticket=ticket.number)
+            if tx.row("tombstone", file_id=self.file_id, ticket=ticket.number, code=code, reason=reason):
                 tx.run("note_event", file_id=self.file_id, event="deleted", detail=code)
                 self._let_targets_go(tx)
                 self._settled = {"state": "deleted", "code": code}
 
         self._write(story)
 
-    def wait(self, ticket: int, why: Unavailable) -> None:
+    def wait(self, ticket: Ticket, why: Unavailable) -> None:
         """Write the work down as waiting; the caretaker, or a new consent, puts it back."""
         self._mark(ticket, "waiting", why, _wait_seconds(why))
 
-    def skip(self, ticket: int, why: Skipped, file: File | None = None) -> None:
+    def skip(self, ticket: Ticket, why: Skipped, file: File | None = None) -> None:
         """The file has no text for us, and says why."""
         self._mark(ticket, "folder" if file is not None and file.is_folder else "skipped", why, None, file)
 
     def _mark(
-        self, ticket: int, state: str, why: DrivestreamError, seconds: float | None, file: File | None = None
+        self, ticket: Ticket, state: str, why: DrivestreamError, seconds: float | None, file: File | None = None
     ) -> None:
         def story(tx: Transaction) -> None:
             hold(tx)
             if file is not None:
-                tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
+                tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket.number)
                 self._let_targets_go(tx)  # a shortcut may lead elsewhere than before
-            marked = tx.row(
-                "mark_file",
-                file_id=self.file_id,
-                ticket=ticket,
-                state=state,
-                code=_code(why),
-                reason=why.reason,
-                retry_after=seconds,
-            )
-            if marked and state != "folder":
-                tx.run("note_event", file_id=self.file_id, event=state, detail=why.reason)
-                self._settled = {"state": state, "code": _code(why)}
+            self._mark_in(tx, ticket, state, why, seconds)
 
         self._write(story)
+
+    def _mark_in(
+        self, tx: Transaction, ticket: Ticket, state: str, why: DrivestreamError, seconds: float | None
+    ) -> None:
+        marked = tx.row(
+            "mark_file",
+            file_id=self.file_id,
+            ticket=ticket.number,
+            state=state,
+            code=_code(why),
+            reason=why.reason,
+            retry_after=seconds,
+            lane=ticket.lane,
+            service=_service(why),
+        )
+        if marked and state != "folder":
+            tx.run("note_event", file_id=self.file_id, event=state, detail=why.reason)
+            self._settled = {"state": state, "code": _code(why)}
 
     def _let_targets_go(self, tx: Transaction) -> None:
         """What only a shortcut kept goes with the shortcut: out of the person's files, or out of the selection."""
@@ -328,7 +354,7 @@ class Files:
         if self._target is not None:
             tx.row("leave_selection", file_id=self._target)
 
-    def claim(self, ticket: int, file: File, changed: FileChanged) -> Job | None:
+    def claim(self, ticket: Ticket, file: File, changed: FileChanged) -> Job | None:
         """Record what Drive said and take the job, or None when there is nothing (more) to do."""
         name = job_id(self.user_id, self.file_id, file.content_key, self._config.pipeline)
         asked = changed.reason in (_REASON.ASKED, _REASON.WAITED)
@@ -336,7 +362,7 @@ class Files:
         def story(tx: Transaction) -> Job | None:
             hold(tx)
             tx.row("lock_caps")  # before any file: whoever lifts caps goes the same way, and nobody waits in a circle
-            answer = tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket)
+            answer = tx.row("record_answer", file=json.dumps(file.as_row()), file_id=self.file_id, ticket=ticket.number)
             if answer is None:
                 raise Superseded("Somebody asked Drive about this file after us.")
             if answer["outside"]:
@@ -346,23 +372,29 @@ class Files:
                 tx.row(
                     "mark_file",
                     file_id=self.file_id,
-                    ticket=ticket,
+                    ticket=ticket.number,
                     state="skipped",
                     code=OUTSIDE.code,
                     reason=OUTSIDE.reason,
                     retry_after=None,
+                    lane=None,
+                    service=None,
                 )
                 return None
-            if tx.row("restore_job", job_id=name, file_id=self.file_id, ticket=ticket):
+            if tx.row("restore_job", job_id=name, file_id=self.file_id, ticket=ticket.number):
                 if answer["state"] == "deleted":
                     tx.run("note_event", file_id=self.file_id, event="restored", detail=None)
                 self._settled = {"state": "unchanged"}
                 return None
             if answer["state"] == "skipped" and str(answer["wanted_job"]) == name and not asked:
                 return None
+            wait = ticket.wait(file)
+            if wait is not None:
+                self._mark_in(tx, ticket, "waiting", wait, _wait_seconds(wait))
+                return None
             if changed.job_id and changed.job_id != name:
                 log.event("the file changed between two lives", job_id=changed.job_id)
-            tx.row("want_job", job_id=name, file_id=self.file_id, ticket=ticket)
+            tx.row("want_job", job_id=name, file_id=self.file_id, ticket=ticket.number)
             claimed = tx.row(
                 "claim_job",
                 job_id=name,
@@ -473,6 +505,7 @@ class Files:
             reason=why.reason,
             retry_after=seconds,
             bytes_read=bytes_read,
+            service=_service(why),
         )
         if ended:
             tx.run("note_event", file_id=self.file_id, event=state, detail=why.reason)
@@ -511,7 +544,7 @@ class Files:
         tx.run(
             "add_cost",
             file_id=self.file_id,
-            drive_units=5 + 200 * source.requests,
+            drive_units=READ + DOWNLOAD * source.requests,
             drive_bytes=source.bytes_read,
             **asdict(Spent()),
         )
@@ -521,13 +554,23 @@ class Files:
 class Life:
     """One life of reading one file: until its end, or until the clock says to hand over."""
 
-    def __init__(self, config: Settings, files: Files, drive: Drive, file: File, job: Job, lease: Lease) -> None:
+    def __init__(
+        self,
+        config: Settings,
+        files: Files,
+        drive: Drive,
+        file: File,
+        job: Job,
+        lease: Lease,
+        busy: Mapping[str, float],
+    ) -> None:
         self._config = config
         self._files = files
         self._drive = drive
         self._file = file
         self._job = job
         self._lease = lease
+        self._busy = busy
         self._outbox = Outbox(config)
         self._ends = time.monotonic() + config.life_seconds
         self._next_index = job.next_index
@@ -593,6 +636,7 @@ class Life:
         for chunk in pack(parts, first_index=self._job.next_index):
             self._lease.check()
             message = file_chunk(chunk, self._job.job_id, self._files.user_id, self._file)
+            self._check_service(message)
             self._unsaved += self._outbox.publish(FILE_CHUNKS, message, lane=self._lane_of(message))
             self._next_index, after, self._cut = chunk.index + 1, dict(chunk.after), chunk.truncated or self._cut
             if self._unsaved >= self._config.window_bytes or time.monotonic() > self._ends:
@@ -605,6 +649,12 @@ class Life:
         self._files.finish(self._job, self._file, source, self._next_index, self._bytes(source), self._cut)
         self._accounted = True
         return None
+
+    def _check_service(self, chunk: FileChunk) -> None:
+        """A PDF whose pages turn out to be pictures waits, too, while nobody can recognise them."""
+        wait = busy_for(self._busy, () if chunk.kind == FileChunk.Kind.TEXT else (DOCUMENT_AI,))
+        if wait is not None:
+            raise wait
 
     def _save(self, source: DriveSource, after: dict[str, Any] | None) -> None:
         self._outbox.confirm()
@@ -671,6 +721,10 @@ class Life:
 
 def _wait_seconds(why: Unavailable) -> float:
     return RECONNECT_SECONDS if isinstance(why, ReconnectNeeded) else why.retry_after or LONG_WAIT_SECONDS
+
+
+def _service(why: DrivestreamError) -> str | None:
+    return why.service if isinstance(why, ServiceBusy) else None
 
 
 def _code(why: DrivestreamError) -> str:

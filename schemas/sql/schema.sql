@@ -141,6 +141,8 @@ CREATE TABLE gdrive_files (
     listed boolean NOT NULL DEFAULT true,
     changed_at timestamptz, -- when this content came to be, by Drive's change log
     found_at timestamptz, -- when we saw first that there is this content
+    waits_in text CHECK (waits_in IN ('fresh', 'backfill')), -- the lane in which it waits, before it has a job
+    waits_for text, -- the service whose quota had no room for it
     PRIMARY KEY (user_id, file_id)
 );
 CREATE INDEX gdrive_files_unlisted ON gdrive_files (user_id) WHERE NOT listed;
@@ -353,6 +355,29 @@ CREATE TABLE paid_vectors ( -- the same for vectors, by the hash of their passag
     PRIMARY KEY (job_id, index, hash)
 );
 CREATE INDEX paid_vectors_by_user ON paid_vectors (user_id);
+
+CREATE TABLE pressure ( -- services of Google's that are over their quota, so that nothing is read for them meanwhile
+    service text PRIMARY KEY,
+    until timestamptz NOT NULL,
+    reason text NOT NULL
+);
+
+CREATE TABLE quota_standings ( -- how Drive's quotas stood when the caretaker looked last; the accounts are in Firestore
+    budget text PRIMARY KEY,
+    used bigint NOT NULL, -- leased
+    remaining bigint NOT NULL,
+    resets_at timestamptz NOT NULL,
+    noted_at timestamptz NOT NULL DEFAULT app_now()
+);
+
+CREATE TABLE pauses ( -- listings that wait, and until when
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    corpus text NOT NULL,
+    until timestamptz NOT NULL,
+    code text NOT NULL,
+    reason text NOT NULL, -- a sentence for a person
+    PRIMARY KEY (user_id, corpus)
+);
 
 CREATE TABLE gdrive_audit_log (
     entry_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -826,8 +851,8 @@ DECLARE
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
         'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'relations', 'gdrive_webhooks',
-        'file_events', 'costs', 'reservations', 'paid_pages', 'paid_vectors', 'gdrive_audit_log', 'gdrive_censuses',
-        'gdrive_census_findings', 'idempotent_requests', 'vouched_people']
+        'file_events', 'costs', 'reservations', 'paid_pages', 'paid_vectors', 'pauses', 'gdrive_audit_log',
+        'gdrive_censuses', 'gdrive_census_findings', 'idempotent_requests', 'vouched_people']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', personal);
@@ -868,6 +893,10 @@ GRANT INSERT, UPDATE, DELETE ON idempotent_requests TO drivestream_reader;
 GRANT SELECT, INSERT, DELETE ON vouchers TO drivestream_definer;
 GRANT SELECT, INSERT ON receipts TO drivestream_caretaker;
 GRANT SELECT ON receipts TO drivestream_reader;
+GRANT SELECT, INSERT, UPDATE ON pressure TO drivestream_worker;
+GRANT SELECT ON pressure TO drivestream_reader, drivestream_caretaker;
+GRANT SELECT ON quota_standings TO drivestream_reader;
+GRANT SELECT, INSERT, UPDATE ON quota_standings TO drivestream_caretaker;
 
 ALTER FUNCTION connect_person(text, text, text) OWNER TO drivestream_definer;
 ALTER FUNCTION redeem_signin(bytea, bytea, double precision) OWNER TO drivestream_definer;

@@ -13,12 +13,13 @@ from shared import tracing
 from shared.adapters.google_calls import BadAnswer, InvalidArgument, classified, patiently
 from shared.config import Settings
 from shared.domain.errors import Skipped
+from shared.domain.quota import DOCUMENT_AI
 from shared.domain.spending import Account
 
 if TYPE_CHECKING:
     from google.cloud.documentai_v1 import DocumentProcessorServiceClient
 
-SERVICE = "Document AI"
+SERVICE = DOCUMENT_AI
 MOST_BYTES = 40 * 1024 * 1024
 FIELDS = "text,pages.pageNumber,pages.layout.textAnchor"
 # Fifteen dense pages take far longer than one small request.

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from shared.adapters.google_calls import BadAnswer
 from shared.adapters.google_requests import GoogleRequests
 from shared.config import Settings
+from shared.domain.quota import VERTEX_AI
 from shared.domain.spending import Account
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-SERVICE = "Vertex AI"
+SERVICE = VERTEX_AI
 PASSAGE = "RETRIEVAL_DOCUMENT"
 QUERY = "RETRIEVAL_QUERY"
 # Models that are asked by `:embedContent` are told in the text what it is for, in these words.

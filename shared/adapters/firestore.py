@@ -6,6 +6,7 @@ channels/{channel_id}         a notification channel: token hash, resource, expi
 cursors/{user_id}~{corpus}    how far the changes of a corpus are read: tokens, lease with epoch, `dirty`
 access_tokens/{user_id}       a sealed access token until it expires, and who is refreshing it
 file_metadata/{user_id}~{id}  what Drive said of a file that is asked about for its name or place only, for 300 s
+quota/{purse}~{span}...       what is leased of Drive's quotas: `shared.adapters.ledger`
 
 Times of leases are compared with the server's clock (a snapshot's read time), never with ours. Expiry is checked here;
 Firestore's own TTL only collects garbage. No document is written by everybody.
@@ -365,10 +366,11 @@ class Cursors:
 
         return transact(self._settings, story)
 
-    def release(self, cursor: Cursor, *, more: bool = False) -> bool:
+    def release(self, cursor: Cursor, *, more: bool = False, resume_after: float = 0.0) -> bool:
         """Give the lease back. False when somebody left word meanwhile: the lease stays, and the holder reads again.
 
-        `more`: the work is handed on by a message, so word that was left needs no other answer.
+        `more`: the work is handed on by a message, so word that was left needs no other answer. `resume_after` so many
+        seconds it is taken up again though nobody asks; who asks sooner is not kept from it.
         """
         reference = self._of(cursor.user_id, cursor.corpus)
 
@@ -377,19 +379,21 @@ class Cursors:
             if snapshot.get("dirty") and not more:
                 transaction.update(reference, {"dirty": False, "lease_until": self._until(snapshot)})
                 return False
-            transaction.update(reference, {"lease_until": _LONG_AGO, "busy": more})
+            resume_at = snapshot.read_time + timedelta(seconds=resume_after)
+            transaction.update(reference, {"lease_until": _LONG_AGO, "busy": more, "resume_at": resume_at})
             return True
 
         return transact(self._settings, story)
 
     def abandoned(self) -> list[tuple[str, str]]:
-        """Cursors whose holder died, or whose next page was never asked for: (user_id, corpus)."""
+        """Cursors whose holder died, whose next page was never asked for, or whose wait is over: (user_id, corpus)."""
         query = client(self._settings).collection("cursors").where(filter=_equal("busy", True))
         with translated():
             return [
                 (snapshot.get("user_id"), snapshot.get("corpus"))
                 for snapshot in query.stream()
-                if snapshot.get("lease_until") <= snapshot.read_time
+                if max(snapshot.get("lease_until"), (snapshot.to_dict() or {}).get("resume_at", _LONG_AGO))
+                <= snapshot.read_time
             ]
 
     def corpora(self, user_id: str) -> list[str]:

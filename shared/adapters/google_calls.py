@@ -16,6 +16,7 @@ import tenacity
 from google.auth.exceptions import GoogleAuthError
 
 from shared.domain.errors import LongWait, Rejected, Unavailable
+from shared.domain.quota import ServiceBusy
 
 T = TypeVar("T")
 
@@ -35,6 +36,16 @@ class InvalidArgument(Rejected):
     def __init__(self, reason: str, *, status: str = "INVALID_ARGUMENT", detail: str = "") -> None:
         super().__init__(reason)
         self.status, self.detail = status, detail
+
+
+class OverQuota(Unavailable):
+    """The service has had as much as its quota allows."""
+
+    code = "quota"
+
+    def __init__(self, service: str, *, retry_after: float | None) -> None:
+        super().__init__(f"{service} is over its quota for now.", retry_after=retry_after)
+        self.service = service
 
 
 class BadAnswer(Unavailable):
@@ -91,7 +102,7 @@ def refusal(service: str, response: requests.Response) -> Rejected | Unavailable
         return InvalidArgument(message or f"{service} refused the request.", status=status, detail=detail)
     retry_after = _retry_after(response, details)
     if response.status_code == 429:
-        return Unavailable(f"{service} is over its quota for now.", retry_after=retry_after, code="quota")
+        return OverQuota(service, retry_after=retry_after)
     if response.status_code in {401, 403, 404}:
         return Unavailable(f"{service} refuses this installation: {message}", code="refused")
     return Unavailable(f"{service} is not available for now.", retry_after=retry_after)
@@ -100,7 +111,7 @@ def refusal(service: str, response: requests.Response) -> Rejected | Unavailable
 def patiently(call: Callable[[], T], *, base_seconds: float) -> T:
     """`call`, repeated with growing pauses while it is `Unavailable`, for at most sixty times `base_seconds`.
 
-    A bad answer is asked for once more only. Raises `LongWait` where the quota is still used up at the end, or where
+    A bad answer is asked for once more only. Raises `ServiceBusy` where the quota is still used up at the end, or where
     the service names a pause beyond the budget, and the last `Unavailable` otherwise.
     """
     budget = BUDGET_DELAYS * base_seconds
@@ -122,11 +133,9 @@ def patiently(call: Callable[[], T], *, base_seconds: float) -> T:
         return tenacity.Retrying(
             retry=worth_repeating, wait=pause, stop=tenacity.stop_before_delay(budget), reraise=True
         )(call)
-    except Unavailable as failure:
-        if failure.code != "quota":
-            raise
+    except OverQuota as failure:
         wait = max(failure.retry_after or 0.0, WAITING_DELAYS * base_seconds)
-        raise LongWait(failure.reason, retry_after=wait, code="quota") from failure
+        raise ServiceBusy(failure.service, retry_after=wait) from failure
 
 
 def _failure(state: tenacity.RetryCallState) -> BaseException | None:

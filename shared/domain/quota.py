@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -274,6 +274,30 @@ class Standing:
     used: int
     left: int
     resets_at: datetime
+
+
+# Services that understand ---------------------------------------------------------------------------------------------
+
+DOCUMENT_AI, VERTEX_AI = "Document AI", "Vertex AI"
+
+
+class ServiceBusy(LongWait):
+    """A service of Google's is over its quota: what needs it waits, and is not read meanwhile."""
+
+    code = "quota"
+
+    def __init__(self, service: str, *, retry_after: float | None = None) -> None:
+        super().__init__(f"{service} is over its quota for now.", retry_after=retry_after)
+        self.service = service
+
+
+def busy_for(busy: Mapping[str, float], needed: Iterable[str]) -> ServiceBusy | None:
+    """Why work that needs these services waits, where one of them is over its quota for so many seconds."""
+    waits = [(busy[service], service) for service in needed if service in busy]
+    if not waits:
+        return None
+    seconds, service = max(waits)
+    return ServiceBusy(service, retry_after=max(1.0, seconds))
 
 
 # When it goes on ------------------------------------------------------------------------------------------------------

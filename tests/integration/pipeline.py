@@ -76,7 +76,7 @@ AT_REST = {"indexed", "skipped", "failed", "deleted", "folder"}
 PERSONAL = (
     "users", "user_google_credentials", "settings", "signin_codes", "sessions", "gdrive_files", "gdrive_jobs",
     "gdrive_chunks", "memories", "entities", "relations", "gdrive_webhooks", "file_events", "costs", "reservations",
-    "paid_pages", "paid_vectors", "gdrive_audit_log", "gdrive_censuses", "gdrive_census_findings",
+    "paid_pages", "paid_vectors", "pauses", "gdrive_audit_log", "gdrive_censuses", "gdrive_census_findings",
     "idempotent_requests", "vouched_people",
 )  # fmt: skip
 
@@ -278,6 +278,7 @@ class Pipeline:
         self.vertex.faults.clear()
         self.documents.faults.clear()
         self.firestore.faults.delay("Commit", 0.0)
+        self.sql("DELETE FROM pressure")
 
     def retire(self) -> None:
         """Let the caretaker do nothing more for those who are here: what it does for everybody, it would do for the

@@ -778,6 +778,7 @@ def make_due(pipeline: Pipeline, person: Person) -> None:
     pipeline.sql(
         f"UPDATE gdrive_files SET next_try = now() WHERE user_id = '{person.user_id}' AND next_try IS NOT NULL"
     )
+    pipeline.sql("UPDATE pressure SET until = now()")
 
 
 def job_of(pipeline: Pipeline, person: Person) -> tuple[str, int]:

@@ -5,13 +5,25 @@
 SELECT user_id FROM users WHERE status = 'active' ORDER BY user_id;
 
 -- name: due_files
--- Waiting and failed files whose time has come, each handed out once per quarter of an hour.
-UPDATE gdrive_files f SET next_try = app_now() + interval '15 minutes'
-WHERE (f.user_id, f.file_id) IN (
-    SELECT w.user_id, w.file_id FROM gdrive_files w JOIN users u USING (user_id)
-    WHERE w.state IN ('waiting', 'failed') AND w.next_try <= app_now() AND u.status = 'active'
-    ORDER BY w.next_try LIMIT :most FOR UPDATE OF w SKIP LOCKED)
-RETURNING f.user_id, f.file_id, (SELECT j.lane FROM gdrive_jobs j WHERE j.job_id = f.wanted_job) AS lane;
+-- Waiting and failed files whose time has come, each handed out once per quarter of an hour. Where there are more than
+-- can be worked on, fresh ones come first, and of each kind the first of everybody before the second of anybody.
+WITH due AS (
+    SELECT w.user_id, w.file_id, coalesce(w.waits_in, j.lane, 'backfill') AS lane, w.next_try
+    FROM users u CROSS JOIN LATERAL (
+        SELECT f.user_id, f.file_id, f.waits_in, f.wanted_job, f.next_try FROM gdrive_files f
+        WHERE f.user_id = u.user_id AND f.state IN ('waiting', 'failed') AND f.next_try <= app_now()
+        ORDER BY f.waits_in IS NOT DISTINCT FROM 'fresh' DESC, f.next_try LIMIT :most FOR UPDATE SKIP LOCKED) AS w
+    LEFT JOIN gdrive_jobs j ON j.job_id = w.wanted_job
+    WHERE u.status = 'active'
+),
+chosen AS (
+    SELECT user_id, file_id, lane, row_number() OVER (ORDER BY lane <> 'fresh', turn, next_try) AS turn FROM (
+        SELECT *, row_number() OVER (PARTITION BY user_id, lane ORDER BY next_try) AS turn FROM due) AS turns
+    ORDER BY 4 LIMIT :most
+)
+UPDATE gdrive_files f SET next_try = app_now() + interval '15 minutes' FROM chosen c
+WHERE f.user_id = c.user_id AND f.file_id = c.file_id
+RETURNING f.user_id, f.file_id, c.lane, c.turn;
 
 -- name: outdated_files
 -- Files that were finished by other settings, such as another model, so many that no more than `most` are under way; a

@@ -91,3 +91,47 @@ ORDER BY sum(c.drive_units) * CAST(:drive_units AS numeric) + sum(c.drive_bytes)
     + sum(c.model_input_tokens) * CAST(:model_input_tokens AS numeric)
     + sum(c.model_output_tokens) * CAST(:model_output_tokens AS numeric) DESC, sum(c.drive_bytes) DESC, c.file_id
 LIMIT :most;
+
+-- name: note_pressure
+-- A service is over its quota: who would read for it knows. Written when that lasts longer than was known, so seldom.
+INSERT INTO pressure AS p (service, until, reason)
+VALUES (:service, app_now() + make_interval(secs => CAST(:seconds AS double precision)), :reason)
+ON CONFLICT (service) DO UPDATE SET until = excluded.until, reason = excluded.reason
+WHERE p.until < excluded.until - interval '5 seconds';
+
+-- name: note_pause
+-- The listing of a corpus waits.
+INSERT INTO pauses (user_id, corpus, until, code, reason)
+VALUES (app_user_id(), :corpus, app_now() + make_interval(secs => CAST(:seconds AS double precision)), :code, :reason)
+ON CONFLICT (user_id, corpus) DO UPDATE SET until = excluded.until, code = excluded.code, reason = excluded.reason;
+
+-- name: forget_pauses
+-- Pauses that are over.
+DELETE FROM pauses WHERE until <= app_now();
+
+-- name: note_standing
+-- How one of Drive's quotas stands.
+INSERT INTO quota_standings AS q (budget, used, remaining, resets_at)
+VALUES (:budget, :used, :remaining, CAST(:resets_at AS timestamptz))
+ON CONFLICT (budget) DO UPDATE SET used = excluded.used, remaining = excluded.remaining,
+    resets_at = excluded.resets_at, noted_at = app_now();
+
+-- name: standings
+-- How Drive's quotas stand, as far as they have not begun anew since.
+SELECT budget, used, remaining, resets_at FROM quota_standings WHERE resets_at > app_now() ORDER BY budget;
+
+-- name: pressures
+-- Which services are over their quota, and for how many seconds more.
+SELECT service, extract(epoch FROM until - app_now())::double precision AS seconds FROM pressure ORDER BY service;
+
+-- name: paused
+-- Whether this person's work waits for a quota: until when and why. Of several reasons, the one that most files have.
+SELECT until, code, reason, files FROM (
+    SELECT min(next_try) AS until, reason_code AS code, min(reason) AS reason, count(*) AS files FROM gdrive_files
+    WHERE user_id = app_user_id() AND state = 'waiting'
+        AND reason_code IN ('quota_day', 'quota_minute', 'quota', 'dailyLimitExceeded')
+    GROUP BY reason_code
+    UNION ALL
+    SELECT until, code, reason, 0 FROM pauses WHERE user_id = app_user_id() AND until > app_now()
+) AS waits
+ORDER BY files DESC, until LIMIT 1;

@@ -257,10 +257,14 @@ WHERE user_id = app_user_id() AND state NOT IN ('deleted') AND seen_at < :since
 ORDER BY file_id;
 
 -- name: take_ticket
--- Taken before Drive is asked about a file; only the holder of the newest ticket may write the answer.
+-- Taken before Drive is asked about a file; only the holder of the newest ticket may write the answer. Says in which
+-- lane the file is, and which services are over their quota for how many seconds.
 INSERT INTO gdrive_files AS f (user_id, file_id, ask) VALUES (app_user_id(), :file_id, 1)
 ON CONFLICT (user_id, file_id) DO UPDATE SET ask = f.ask + 1
-RETURNING f.ask, f.state, f.wanted_job, f.current_job, f.resource_key, f.shortcut_target_id;
+RETURNING f.ask, f.state, f.wanted_job, f.current_job, f.resource_key, f.shortcut_target_id, f.waits_for,
+    coalesce(f.waits_in, (SELECT j.lane FROM gdrive_jobs j WHERE j.job_id = f.wanted_job)) AS lane,
+    (SELECT jsonb_object_agg(p.service, extract(epoch FROM p.until - app_now())) FROM pressure p
+        WHERE p.until > app_now()) AS busy;
 
 -- name: note_target
 -- Where a shortcut leads: a file that Drive does not list for this person. One that we know is left as it is.
@@ -313,7 +317,7 @@ RETURNING f.state, f.reason_code, f.wanted_job, f.current_job,
 -- name: mark_file
 -- A state with its reason, for a file that needs no job (a folder, a shortcut, a form) or cannot have one yet. Unless
 -- it waits, work in progress on it ends, so that no late chunk brings it back. What is skipped wants no job either: the
--- passages of what it held before are purged.
+-- passages of what it held before are purged. What waits keeps its lane, and says for which service.
 WITH mine AS (
     SELECT user_id, file_id FROM gdrive_files
     WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket FOR UPDATE
@@ -326,6 +330,7 @@ ended AS (
 )
 UPDATE gdrive_files f SET state = CAST(:state AS text), reason_code = :code, reason = :reason, state_at = app_now(),
     next_try = app_now() + make_interval(secs => CAST(:retry_after AS double precision)),
+    waits_in = CASE WHEN CAST(:state AS text) = 'waiting' THEN CAST(:lane AS text) END, waits_for = :service,
     current_job = CASE WHEN CAST(:state AS text) = 'skipped' THEN NULL ELSE f.current_job END,
     wanted_job = CASE WHEN CAST(:state AS text) = 'skipped' THEN NULL ELSE f.wanted_job END
 FROM mine

@@ -9,7 +9,7 @@ WITH superseded AS (
         AND state IN ('streaming', 'streamed', 'waiting')
 )
 UPDATE gdrive_files SET wanted_job = :job_id, state = 'processing', state_at = app_now(),
-    reason_code = NULL, reason = NULL, next_try = NULL
+    reason_code = NULL, reason = NULL, next_try = NULL, waits_in = NULL, waits_for = NULL
 WHERE user_id = app_user_id() AND file_id = :file_id AND ask = :ticket
 RETURNING file_id;
 
@@ -113,7 +113,8 @@ WITH ended AS (
     RETURNING job_id, file_id, next_try
 )
 UPDATE gdrive_files f SET state = :state, reason_code = :code, reason = :reason, state_at = app_now(),
-    next_try = ended.next_try, current_job = CASE WHEN :state = 'skipped' THEN NULL ELSE f.current_job END
+    next_try = ended.next_try, current_job = CASE WHEN :state = 'skipped' THEN NULL ELSE f.current_job END,
+    waits_for = :service
 FROM ended
 WHERE f.user_id = app_user_id() AND f.file_id = ended.file_id AND f.wanted_job = ended.job_id
 RETURNING f.file_id;
@@ -259,7 +260,8 @@ RETURNING f.file_id, f.state, f.reason_code AS code, f.reason, done.lane, done.b
         ELSE f.found_at END)::double precision AS seconds_to_search;
 
 -- name: pause_job
--- The services that understand text are away for long: the file waits, and the caretaker puts it back.
+-- The services that understand text are away for long: the file waits, and the caretaker puts it back. It says for
+-- which service, so that nobody reads it again before that has room.
 WITH paused AS (
     UPDATE gdrive_jobs SET state = 'failed', reason_code = :code, reason = :reason, lease_until = NULL,
         updated_at = app_now()
@@ -267,6 +269,6 @@ WITH paused AS (
     RETURNING job_id, file_id
 )
 UPDATE gdrive_files f SET state = 'waiting', reason_code = :code, reason = :reason, state_at = app_now(),
-    next_try = app_now() + make_interval(secs => CAST(:retry_after AS double precision))
+    next_try = app_now() + make_interval(secs => CAST(:retry_after AS double precision)), waits_for = :service
 FROM paused WHERE f.user_id = app_user_id() AND f.file_id = paused.file_id AND f.wanted_job = paused.job_id
 RETURNING f.file_id;
