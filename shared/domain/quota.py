@@ -109,8 +109,8 @@ class Purse:
 
     What is taken from it at once is bounded from both sides. A block that many take must be small, or what each of
     them does not use is lost to the others; and it must be large, or the document that gives it away is written too
-    often. So a taker asks for what lasts it a minute, and `draws` is how many pieces the whole is given away in: a
-    minute in sixty is one a second.
+    often. So a taker asks for what lasts it a minute, and `draws` is in how many of the largest blocks the whole is
+    given away: a minute in forty, and in as many smaller ones as there are takers, is about one a second.
     """
 
     name: str
@@ -170,7 +170,7 @@ class Budget:
 def budget(name: str, sentence: str, total: int, each: int, kept: float, *, daily: bool) -> Budget:
     """A limit divided by the share `kept` for fresh edits."""
     # A day is given away in more pieces: what a shard has drawn and does not use is lost until the day is over.
-    late, draws, span_of = (0.0, 2000, day_of) if daily else (0.5, 60, minute_of)
+    late, draws, span_of = (0.0, 2000, day_of) if daily else (0.5, 40, minute_of)
 
     def purse(ending: str, share: float) -> Purse:
         return Purse(name + ending, span_of, int(total * share), int(min(each, total) * share), late, draws)
