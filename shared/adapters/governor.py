@@ -138,7 +138,7 @@ class Piece:
         self._governor = governor
         self._purse = purse
         self._user_id = user_id
-        self._left = 0
+        self._left, self._span = 0, ""
         self._ends = self._began = governor.now()
         self._spent = 0  # since the last lease
         self._refused: tuple[float, Refusal] | None = None
@@ -148,7 +148,7 @@ class Piece:
         now = self._governor.now()
         if now >= self._ends:
             self._left = 0  # void
-        if self._left < count:
+        while self._left < count:
             refusal = self._lease(count - self._left, now)
             if refusal is not None:
                 return refusal
@@ -171,7 +171,9 @@ class Piece:
         if isinstance(got, Refusal):
             self._refused = (now + min(_BELIEVED, got.seconds), got)
             return got
-        self._left += got.amount
+        # Where a span ended while we asked, what was left of it is void, too.
+        self._left = got.amount + (self._left if got.span == self._span else 0)
+        self._span = got.span
         self._ends = now + got.seconds  # from before we asked, so that it ends rather too early
         self._began, self._spent, self._refused = now, 0, None
         return None

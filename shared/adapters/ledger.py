@@ -39,6 +39,7 @@ class Block:
 
     amount: int
     seconds: float
+    span: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class Ledger:
             if pool is not None or not refused:
                 transaction.set(shard_at, {**asdict(shard), "expires_at": span.ends + _KEPT})
             if not refused:
-                return Block(amount, span.left(now))
+                return Block(amount, span.left(now), span.name)
             taken = shard.people.get(who, 0) + least
             seconds, by_share = refused_for(purse, span, now, shard.rivals(who), taken)
             return Refusal(seconds, by_share, now + timedelta(seconds=seconds))

@@ -3,6 +3,7 @@ the end."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from shared.adapters import firestore
 from shared.domain.chunks import CHUNK_BYTES
 from shared.domain.quota import day_of
 from tests.contract.pdfs import scan_pdf
-from tests.integration.pipeline import Person, Pipeline, long_text, pipeline, stripes
+from tests.integration.pipeline import Person, Pipeline, long_text, pipeline, stripes, wait_for
 from tests.integration.test_pipeline_faults import make_due
 from tests.integration.test_pipeline_lanes import cursor_of, letters, look
 from tests.integration.test_pipeline_scope import ask
@@ -83,6 +84,35 @@ def test_a_first_sync_that_uses_up_the_day_waits_and_an_edit_passes_it(pipeline:
     put_back(pipeline, person)
     assert pipeline.states(person) == dict.fromkeys(files, "indexed")
     assert status(pipeline, person)["paused"] is None
+    assert pipeline.count("file_events", person, "event = 'failed'") == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [10_000])
+def test_an_edit_overtakes_a_first_sync_of_ten_thousand_files(
+    pipeline: Pipeline, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing fails, and after the day begins anew everything is read."""
+    monkeypatch.setattr("tests.integration.pipeline.PATIENCE", 7200.0)
+    files = letters(count)
+    person = pipeline.person(files, connect=False)
+    with quota(pipeline, DRIVE_UNITS_PER_DAY=count * 5, ENTITIES="off"):
+        pipeline.connect(person)
+        wait_for(lambda: cursor_of(pipeline, person)["token"])
+        person.put("000.md", "After.\n")
+        look(pipeline, person, "NOTIFIED")
+        wait_for(lambda: pipeline.text(person, "000.md") == "After.")
+        overtaken = count - list(pipeline.states(person).values()).count("indexed")
+        pipeline.settle()
+        between = Counter(pipeline.states(person).values())
+
+    assert overtaken >= count * 0.95
+    assert between["indexed"] <= count * 0.03
+    assert between["indexed"] + between["waiting"] == count
+    make_due(pipeline, person)
+    while pipeline.count("gdrive_files", person, "state = 'waiting'"):
+        pipeline.tick("reap")
+    assert Counter(pipeline.states(person).values()) == {"indexed": count}
     assert pipeline.count("file_events", person, "event = 'failed'") == 0
 
 
