@@ -247,6 +247,24 @@ def test_fifty_instances_keep_within_every_budget_for_days(world: World) -> None
     assert world.google.faults.media_bytes == 1200 * SIZE
 
 
+def test_whoever_comes_first_does_not_take_every_minute(world: World) -> None:
+    """Nor does it matter who has more hands: after one minute everybody who wants more has an equal share."""
+    limits = {"drive_units_per_minute": 30 * FILE, "drive_units_per_minute_and_person": 30 * FILE}
+    meters = {person: world.instance(**limits).meter(person, BACKFILL) for person in PEOPLE}
+    served: Counter[str] = Counter()
+
+    for _ in range(4):
+        for person, meter in meters.items():  # always in this order, each until nothing is left
+            with suppress(OverQuota):
+                while True:
+                    meter.units(FILE)
+                    served[person] += 1
+        world.clock.seconds += 60
+
+    assert served[PEOPLE[0]] == 27 + 3 * 9
+    assert served[PEOPLE[1]] == served[PEOPLE[2]] == 3 * 9
+
+
 def test_a_fresh_edit_is_read_when_first_syncs_have_used_up_their_part(world: World) -> None:
     """However much stands in front of it."""
     limits = {"drive_units_per_day": 10 * FILE}

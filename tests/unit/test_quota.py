@@ -61,7 +61,7 @@ def test_a_day_is_one_of_california_also_when_clocks_are_changed() -> None:
         found = day_of(moment)
         if (found.name, found.begins, found.ends) != (f"{local:%Y-%m-%d}", local, tomorrow):
             wrong.append((moment, found))
-        moment += timedelta(hours=7, minutes=31)
+        moment += timedelta(hours=37, minutes=31)
 
     assert wrong == []
     lengths = {(day_of(datetime(2026, *day, 20, tzinfo=UTC))) for day in ((3, 8), (11, 1), (11, 2))}
