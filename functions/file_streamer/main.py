@@ -235,7 +235,7 @@ class Files:
             log.event("file", **self._settled)
         return result
 
-    def ask(self, lane: str | None) -> Ticket:
+    def ask(self, lane: str | None = None) -> Ticket:
         """Take a ticket before Drive is asked. Work without a `lane` keeps its own. Raises `Rejected` when the person
         is leaving."""
 

@@ -417,7 +417,7 @@ def test_an_answer_of_drive_that_comes_late_is_not_believed(pipeline: Pipeline) 
     file_id = person.id_of("a.md")
     database = pipeline.speaking_as("worker")
     files = Files(database, person.user_id, file_id, pipeline.settings, "listed")
-    ticket, _ = files.ask()
+    ticket = files.ask()
     old = Access(pipeline.settings, database).drive(person.user_id).file(file_id)
     person.put("a.md", "The second wording.\n")
     pipeline.sync(person)
@@ -791,7 +791,7 @@ def claim(pipeline: Pipeline, person: Person, name: str) -> tuple[Job, Files]:
     """Take a file's lease as a worker does that then is never heard of again."""
     database = pipeline.speaking_as("worker")
     files = Files(database, person.user_id, person.id_of(name), pipeline.settings, "listed")
-    ticket, _ = files.ask()
+    ticket = files.ask()
     drive = Access(pipeline.settings, database).drive(person.user_id)
     job = files.claim(ticket, drive.file(person.id_of(name)), FileChanged(reason=REASON.LISTED))
     assert job is not None

@@ -267,6 +267,7 @@ def test_who_asks_to_be_forgotten_leaves_nothing_but_an_anonymous_receipt(announ
         "INSERT INTO paid_vectors SELECT job_id, index, hash, user_id, embedding FROM memories"
         f" WHERE user_id = '{old_id}' ON CONFLICT DO NOTHING"
     )
+    announced.sql(f"INSERT INTO pauses VALUES ('{old_id}', 'my-drive', now(), 'quota_day', 'It waits.')")
     announced.sync(person, "CENSUS")
     had = left_of(announced, person)
     assert set(PERSONAL) - set(had) <= {"sessions", "signin_codes"}
