@@ -86,6 +86,15 @@ class Census(Model):
     repaired: Count
 
 
+class Paused(Model):
+    """For what work waits, and when it goes on; `files` wait for that."""
+
+    until: AwareDatetime
+    code: str
+    reason: str
+    files: Count
+
+
 class Status(Model):
     """How far it is."""
 
@@ -99,6 +108,7 @@ class Status(Model):
     progress: Annotated[float, Field(ge=0, le=1)]
     estimated_completion: AwareDatetime | None
     reasons: dict[str, Count]
+    paused: Paused | None
     at_rest: bool
     last_indexed_at: AwareDatetime | None
     last_minute: LastMinute

@@ -342,6 +342,19 @@ def test_a_large_file_takes_of_a_day_what_is_read_of_it(world: World) -> None:
     assert over.value.code == "quota_day"
 
 
+def test_most_files_find_their_quota_in_memory(world: World) -> None:
+    """A round trip for each request would cost more than the request."""
+    (worker,), queues = crew(world, PEOPLE[:1])
+    begun = sum(world.firestore.writes().values())
+
+    worker.work()
+
+    assert not queues[PEOPLE[0]]
+    leases = sum(count for name, count in world.firestore.writes().items() if name.count("~") == 2)
+    assert begun == 0
+    assert leases <= 5  # for 60 charges: two of the minute, two of the day, one of content
+
+
 def test_no_document_is_written_much_more_than_once_a_second(world: World) -> None:
     """Firestore takes no more for long. Fifty instances use up a minute of Google's for three people."""
     config = world.settings()

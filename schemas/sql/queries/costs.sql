@@ -128,7 +128,7 @@ SELECT service, extract(epoch FROM until - app_now())::double precision AS secon
 -- Whether this person's work waits for a quota: until when and why. Of several reasons, the one that most files have.
 SELECT until, code, reason, files FROM (
     SELECT min(next_try) AS until, reason_code AS code, min(reason) AS reason, count(*) AS files FROM gdrive_files
-    WHERE user_id = app_user_id() AND state = 'waiting'
+    WHERE user_id = app_user_id() AND state = 'waiting' AND next_try IS NOT NULL
         AND reason_code IN ('quota_day', 'quota_minute', 'quota', 'dailyLimitExceeded')
     GROUP BY reason_code
     UNION ALL
