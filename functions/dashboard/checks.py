@@ -33,6 +33,7 @@ def read_checks(tx: Transaction) -> list[dict[str, Any]]:
         _queue(status, last),
         *_steps(status, last),
         _services(status),
+        _quota(status, tx.rows("standings")),
         _compared(status, last),
     ]
 
@@ -110,6 +111,14 @@ def _services(status: dict[str, Any]) -> dict[str, Any]:
         "told": f"{words.counted(sum(stuck.values()), 'file')} wait for Document AI, Vertex AI or a quota; they go on"
         " by themselves.",
     }
+
+
+def _quota(status: dict[str, Any], standings: list[dict[str, Any]]) -> dict[str, Any]:
+    if status["paused"]:
+        return {"part": "quota", "state": "warning", "told": words.sentence(status["paused"]["reason"])}
+    used = [one["used"] / (one["used"] + one["remaining"]) for one in standings if one["used"]]
+    told = f"{max(used):.0%} of what Google allows is given away." if used else "Nothing of it is given away yet."
+    return {"part": "quota", "state": "ok", "told": told}
 
 
 def _compared(status: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def test_a_first_sync_that_uses_up_the_day_waits_and_an_edit_passes_it(pipeline:
         waiting = [name for name, state in first.items() if state == "waiting"]
         row = pipeline.files(person)[waiting[0]]
         told = status(pipeline, person)
+        checks = ask(pipeline, person, "GET", "/api/health").json()["checks"]
         page = ask(pipeline, person, "GET", "/", headers={"Accept": "text/html"}).text
 
         person.put(waiting[0], "Letter number 999.\n")
@@ -80,6 +81,7 @@ def test_a_first_sync_that_uses_up_the_day_waits_and_an_edit_passes_it(pipeline:
     assert row["reason"] == f"Google's limit for today is used up. It goes on at {reset:%H:%M} UTC."
     assert abs(row["next_try"] - reset) < timedelta(seconds=5)
     assert (told["paused"]["code"], told["paused"]["files"]) == ("quota_day", 7)
+    assert {"part": "quota", "state": "warning", "told": row["reason"]} in checks
     assert "Google&#39;s limit for today is used up" in page
     put_back(pipeline, person)
     assert pipeline.states(person) == dict.fromkeys(files, "indexed")

@@ -129,7 +129,7 @@ SELECT service, extract(epoch FROM until - app_now())::double precision AS secon
 SELECT until, code, reason, files FROM (
     SELECT min(next_try) AS until, reason_code AS code, min(reason) AS reason, count(*) AS files FROM gdrive_files
     WHERE user_id = app_user_id() AND state = 'waiting' AND next_try IS NOT NULL
-        AND reason_code IN ('quota_day', 'quota_minute', 'quota', 'dailyLimitExceeded')
+        AND reason_code IN ('quota_day', 'quota_minute', 'quota', 'quotaExceeded', 'dailyLimitExceeded')
     GROUP BY reason_code
     UNION ALL
     SELECT until, code, reason, 0 FROM pauses WHERE user_id = app_user_id() AND until > app_now()
