@@ -100,7 +100,7 @@ def test_an_edit_overtakes_a_first_sync_of_ten_thousand_files(
     person = pipeline.person(files, connect=False)
     with quota(pipeline, DRIVE_UNITS_PER_DAY=count * 5, ENTITIES="off"):
         pipeline.connect(person)
-        wait_for(lambda: cursor_of(pipeline, person)["token"])
+        wait_for(lambda: pipeline.count("gdrive_files", person, "state <> 'folder'") == count)
         person.put("000.md", "After.\n")
         look(pipeline, person, "NOTIFIED")
         wait_for(lambda: pipeline.text(person, "000.md") == "After.")
