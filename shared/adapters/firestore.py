@@ -108,7 +108,7 @@ class Connections:
 
     def everybody(self) -> set[str]:
         """The ids of all who are connected."""
-        with _translated():
+        with translated():
             return {snapshot.id for snapshot in client(self._settings).collection("connections").stream()}
 
     def erase(self, user_id: str) -> int:
