@@ -86,6 +86,7 @@ def release(session: nox.Session) -> None:
     become(session, "infra.released")
 
 
+@nox.session
 def replay(session: nox.Session) -> None:
     """Failed files back to work: [--reason R] [--dry-run]."""
     become(session, "infra.operate.replay")

@@ -176,7 +176,9 @@ def test_nothing_is_imported_for_a_trace_that_is_not_kept() -> None:
         "from shared.config import Settings\n"
         "with tracing.request(Settings(google_cloud_project='p'), 'drive_webhook', {}), tracing.span('step'):\n"
         "    tracing.carried()\n"
-        "print(sorted(name for name in sys.modules if name.startswith(('opentelemetry', 'requests', 'google'))))"
+        "spaces = {'google', 'google.cloud'}  # namespaces, which some installations make at every start\n"
+        "loaded = [name for name in sys.modules if name.startswith(('opentelemetry', 'requests', 'google'))]\n"
+        "print(sorted(set(loaded) - spaces))"
     )
 
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
