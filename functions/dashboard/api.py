@@ -311,6 +311,8 @@ def _cursor(row: Mapping[str, Any], sort: str) -> str:
 def _position(cursor: str, sort: str) -> tuple[Any, str]:
     """Where a page of this order ended."""
     said, after, after_id = position_of(cursor, str, (int, str), str)
+    if said in SORTS and said != sort:
+        raise BadRequest(f"This cursor goes on in the order of {said}.", status=422, code="other_order")
     try:
         if said != sort:
             raise no_cursor()

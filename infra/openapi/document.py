@@ -83,6 +83,7 @@ class Operation:
     who: str = "person"  # or everybody, or service
 
 
+_OTHER_ORDER = {422: "The cursor goes on in another order."}
 _NO_FILE = {404: "The person has no such file."}
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
@@ -93,6 +94,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "A page of files",
         models.Files,
         query=(STATE, SORT, _cursor("files"), ("limit", _limit(200, 50), "files of a page")),
+        refusals=_OTHER_ORDER,
     ),
     ("GET", "/api/files/{file_id}"): Operation("Everything about one file", models.FileInFull, refusals=_NO_FILE),
     ("GET", "/api/files/{file_id}/passages"): Operation(
@@ -191,6 +193,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "The same files as `/api/files`, in the form of another dashboard",
         models.DriveFiles,
         query=(STATE, SORT, _cursor("files"), ("limit", _limit(200, 50), "files of a page")),
+        refusals=_OTHER_ORDER,
     ),
     ("GET", "/api/drive/job"): Operation("How far the reading of the Drive is", models.DriveJobStatus),
     ("GET", "/healthz"): Operation(

@@ -268,6 +268,8 @@ def test_who_asks_to_be_forgotten_leaves_nothing_but_an_anonymous_receipt(announ
         f" WHERE user_id = '{old_id}' ON CONFLICT DO NOTHING"
     )
     announced.sql(f"INSERT INTO pauses VALUES ('{old_id}', 'my-drive', now(), 'quota_day', 'It waits.')")
+    announced.sql(f"INSERT INTO idempotent_requests (user_id, key, fingerprint) VALUES ('{old_id}', 'k', 'x')")
+    announced.sql(f"INSERT INTO vouched_people (caller, person, user_id) VALUES ('a@b', '1', '{old_id}')")
     announced.sync(person, "CENSUS")
     had = left_of(announced, person)
     assert set(PERSONAL) - set(had) <= {"sessions", "signin_codes"}
