@@ -438,7 +438,7 @@ class Files:
         """The person has not said yet that reading may begin. When they do, what is queued is put to work."""
         if state in ("deleted", "waiting", "failed"):
             fields = {"file_id": self.file_id, "ticket": ticket.number, "code": None, "reason": None}
-            tx.row("mark_file", state="queued", retry_after=None, **fields)
+            tx.row("mark_file", state="queued", retry_after=None, lane=ticket.lane, service=None, **fields)
 
     @contextmanager
     def lease(self, job: Job) -> Iterator[Lease]:

@@ -299,7 +299,7 @@ class Stack:
             "DOCUMENTAI_ENDPOINT": self._url("documentai"),
             "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr/processorVersions/local",
             "SWEEP_SECONDS": str(self.options.sweep_seconds),
-            "FIRST_SYNC": "ask" if self._asks_first else "start",
+            "FIRST_SYNC": os.environ.get("FIRST_SYNC") or ("ask" if self._asks_first else "start"),
             "LEASE_SECONDS": os.environ.get("LEASE_SECONDS", "15"),  # after a kill, so long nobody goes on
             "RETRY_BASE_SECONDS": "0.2",
         }

@@ -15,7 +15,7 @@ from tests.integration.test_pipeline_scope import ask
 __all__ = ["pipeline"]
 pytestmark = pytest.mark.xdist_group("pipeline")
 
-FILES = {
+FILES: dict[str, str | bytes] = {
     "a.md": "Apricots of Ada Lovelace.\n",
     "deep/b.txt": "Bilberries.\n" * 200,
     "c.csv": "a,b\n1,2\n",
