@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from schemas.messages.file_changed_pb2 import FileChanged
 from shared.adapters.firestore import Cursors
-from shared.domain.names import MY_DRIVE
+from shared.domain.names import FILE_BACKFILL, MY_DRIVE
 from tests.integration.pipeline import ROOT, Person, Pipeline, pipeline
 from tests.integration.test_pipeline_scope import ask
 
@@ -66,6 +67,7 @@ def test_nothing_is_read_before_the_person_says_so(asking: Pipeline) -> None:
     asking.settle()
 
     assert asking.states(person) == {"a.md": "queued", "b.txt": "queued", "c.csv": "deleted", "d.mp4": "queued"}
+    assert asking.messages(FILE_BACKFILL, person, FileChanged) == []
     assert asking.reads(person) == 0
     assert asking.count("costs", person) == 0
     assert said(asking, person)["reading"] == "asks"
