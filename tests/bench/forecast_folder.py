@@ -18,6 +18,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from PIL import Image, ImageDraw
 
@@ -57,11 +58,12 @@ def make_folder(folder: Path, files: int = 2000, seed: int = 20261127) -> int:
     written: list[bytes] = []
     for number in range(files):
         _, endings, make, _ = rows[dice.choices(kinds, weights)[0]]
-        content = dice.choice(written) if written and dice.random() < 0.05 else make(dice)
+        copied = written and endings == "txt" and dice.random() < 0.15
+        content = dice.choice(written) if copied else make(dice)
         path = folder / dice.choice(tops) / f"{dice.choice(THINGS)}_{number:04}.{dice.choice(endings.split())}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        if len(content) < 200_000 and path.suffix == ".txt":
+        if path.suffix == ".txt":
             written.append(content)
     return files
 
@@ -161,7 +163,7 @@ def _document(dice: random.Random) -> bytes:
     word = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
     run = '<w:r><w:rPr><w:rFonts w:ascii="Calibri"/><w:sz w:val="22"/></w:rPr><w:t xml:space="preserve">{}</w:t></w:r>'
     body = "".join(
-        f'<w:p w:rsidR="{dice.randrange(16**8):08X}">{run.format(one)}</w:p>' for one in _paragraphs(dice, 60)
+        f'<w:p w:rsidR="{dice.randrange(16**8):08X}">{run.format(escape(one))}</w:p>' for one in _paragraphs(dice, 60)
     )
     styles = "".join(
         f'<w:style w:type="paragraph" w:styleId="S{n}"><w:name w:val="{dice.randrange(16**12):x}"/></w:style>'
