@@ -93,6 +93,7 @@ class Settings:
     silence_seconds: float = 120.0  # after a change that its channel should have announced by then
     listing_page: int = 1000  # files of one page of a listing; Drive gives 1000 at most
     metadata_seconds: float = 300.0  # how long a file's name and place are believed without asking Drive again
+    first_sync: str = "ask"  # whether a person is told what reading will take, and asked, before it begins; or start
     # Drive's quotas of 2026 less a margin for what no account sees: bytes on the line when a reader stops, clocks of
     # which ours is one. `shared.domain.quota` says how each is divided. 0: not counted.
     drive_units_per_minute: int = 900_000
@@ -185,6 +186,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         faults.append(
             f"SERVICE_CALLERS must be like account@project.iam.gserviceaccount.com=https://pages, not {error}"
         )
+    if values.get("first_sync", "ask") not in ("ask", "start"):
+        faults.append(f"FIRST_SYNC must be ask or start, not {values['first_sync']!r}")
     processor = values.get("documentai_processor", "")
     if processor and not _PINNED.fullmatch(processor):
         faults.append(

@@ -99,10 +99,12 @@ class Lister:
             if self._requested.reason != SyncRequested.Reason.NOTIFIED:
                 self._look_around(token)
             while True:
-                done = self._noting.sort_if_due(self._ends)
+                done = self._noting.catch_up(self._ends)
                 token, at_end = self._drain(cursor, token)
                 if at_end:
                     self._listen(token)
+                if at_end and self._noting.changed and self._noting.reading.waits():
+                    self._noting.reading.forecast()
                 if done and at_end and self._cursors.release(cursor):
                     return None
                 if time.monotonic() > self._ends:
@@ -144,15 +146,18 @@ class Lister:
             cursor = replace(cursor, list_token="", incomplete=False, relists=0, fresh_token=start)
             if census:
                 self._noting.begin_census(since)
+            else:
+                self._noting.reading.ask_first()
             self._cursors.save(cursor, start_token=start, listing_since=since, census=False, **_place(cursor))
             self._look_around(start)
             heard = False
-        elif self._noting.sort_if_due(self._ends):
+        elif self._noting.catch_up(self._ends):
             heard = True  # by this life, or by one that ended before it could answer
         else:
             return None
         while cursor.list_token != _EXHAUSTED:
             if heard:
+                self._noting.start_if_due(self._ends)
                 fresh, _ = self._drain(cursor, cursor.fresh_token or start, keep="fresh_token")
                 cursor = replace(cursor, fresh_token=fresh)
             cursor = self._list_page(cursor, compare=census)
@@ -167,6 +172,8 @@ class Lister:
             return None
         self._noting.sort_all()
         self._noting.finish_census(incomplete=cursor.incomplete)
+        if not census:
+            self._noting.reading.forecast()
         token = cursor.fresh_token or start
         self._cursors.save(cursor, token=token, start_token="", list_token="", fresh_token="")
         return token

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
+from functions.change_lister.reading import Reading
 from schemas.messages.file_changed_pb2 import FileChanged
 from shared import log, tracing
 from shared.adapters.drive import Drive
@@ -44,6 +45,8 @@ class Noting:
         self._announced_ms = announced_ms
         self._outbox = Outbox(config)
         self._metadata = FileMetadata(config)
+        self.reading = Reading(config, database, user_id, corpus)
+        self.changed = False  # something was written down in this life
 
     @property
     def _drive_id(self) -> str | None:
@@ -87,6 +90,7 @@ class Noting:
 
         with tracing.span("note files", "CLIENT", files=len(files)):
             noted = self._database.run_transaction(self._user_id, story)
+        self.changed = True
         if any(row["state"] == "folder" and row["moved"] and row["state_before"] for row in noted) and self._selects():
             self.sort()
         self._follow(files, {row["file_id"] for row in noted if row["state"] == "queued"}, topic, drive)
@@ -95,7 +99,10 @@ class Noting:
 
     def announce(self, rows: Iterable[Row], topic: str, reason: FileChanged.Reason.ValueType) -> None:
         """Have read what is queued, and wait until the broker has it. Of a first sync, pictures come last: what is in
-        them must be recognised. Each file has a trace: a file alone this one, and each of many its own."""
+        them must be recognised. Each file has a trace: a file alone this one, and each of many its own.
+        Of a person who is asked first, everything stays as it is."""
+        if self.reading.waits():
+            return
         queued = [row for row in rows if row["state"] == "queued"]
         for row in queued:
             with nullcontext() if len(queued) == 1 else tracing.apart("announced", file_id=row["file_id"]):
@@ -176,6 +183,22 @@ class Noting:
 
         self._database.run_transaction(self._user_id, story)
 
+    # What waits ----------------------------------------------------------------------------------------------------
+
+    def catch_up(self, ends: float) -> bool:
+        """Put to work what the person has asked for meanwhile: to begin reading, or to read other folders. False where
+        there is more to do and no time left."""
+        return self.start_if_due(ends) and self.sort_if_due(ends)
+
+    def start_if_due(self, ends: float) -> bool:
+        """Where the person has said that reading may begin, put to work what waits for that. False where no time is
+        left for all of it."""
+
+        def announce(rows: list[Row]) -> None:
+            self.announce(rows, FILE_BACKFILL, FileChanged.Reason.LISTED)
+
+        return self.reading.start_if_due(ends, announce)
+
     # Selected folders -------------------------------------------------------------------------------------------------
 
     def sort_if_due(self, ends: float) -> bool:
@@ -190,6 +213,7 @@ class Noting:
             rows = self._database.run_transaction(self._user_id, _sort)
             self.announce(rows, FILE_BACKFILL, FileChanged.Reason.LISTED)
             if rows:
+                self.changed = True
                 log.event("sorted by folders", files=len(rows))
             if len(rows) < SORTED:
                 return True

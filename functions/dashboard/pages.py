@@ -29,6 +29,7 @@ from functions.dashboard.checks import read_checks
 from functions.dashboard.costs import priced, prices_of, read_costs, read_freshness
 from functions.dashboard.cursors import cursor_at, position_of
 from functions.dashboard.filters import FAMILIES, NAMES
+from functions.dashboard.forecast import asks_first, read_forecast
 from functions.dashboard.history import AUDIT, LOGS, before_of, read_page
 from functions.dashboard.scope import read_folders, read_tree
 from functions.dashboard.search import LONGEST, Found, most, search, similar
@@ -53,7 +54,8 @@ def first(visit: Visit) -> flask.Response:
     if visit.user_id is None:
         return _page(visit, "welcome.html", receipt=_receipt(visit))
     with visit.mine() as tx:
-        shown = {**_progress(tx), **_files(visit, tx)}
+        asked = read_forecast(tx, visit.config) if asks_first(tx) else None
+        shown = {**_progress(tx), **_files(visit, tx), "forecast": asked}
     return _page(visit, "home.html", **shown, **_results(visit))
 
 
@@ -132,6 +134,16 @@ def well(visit: Visit) -> flask.Response:
     with visit.mine() as tx:
         status, checks = read_status(tx), read_checks(tx)
     return _page(visit, "health.html", status=status, checks=checks)
+
+
+def forecast(visit: Visit) -> flask.Response:
+    """What reading takes: expected, and so far."""
+    if visit.user_id is None:
+        return _page(visit, "welcome.html", 401, receipt=None)
+    with visit.mine() as tx:
+        expected = read_forecast(tx, visit.config)
+        status = read_status(tx)
+    return _page(visit, "forecast.html", forecast=expected, status=status)
 
 
 def progress(visit: Visit) -> flask.Response:

@@ -381,6 +381,9 @@ class Files:
                     service=None,
                 )
                 return None
+            if answer["held"]:
+                self._hold_back(tx, ticket, answer["state"])
+                return None
             if tx.row("restore_job", job_id=name, file_id=self.file_id, ticket=ticket.number):
                 if answer["state"] == "deleted":
                     tx.run("note_event", file_id=self.file_id, event="restored", detail=None)
@@ -430,6 +433,12 @@ class Files:
             )
 
         return self._write(story)
+
+    def _hold_back(self, tx: Transaction, ticket: Ticket, state: str) -> None:
+        """The person has not said yet that reading may begin. When they do, what is queued is put to work."""
+        if state in ("deleted", "waiting", "failed"):
+            fields = {"file_id": self.file_id, "ticket": ticket.number, "code": None, "reason": None}
+            tx.row("mark_file", state="queued", retry_after=None, lane=ticket.lane, service=None, **fields)
 
     @contextmanager
     def lease(self, job: Job) -> Iterator[Lease]:

@@ -112,7 +112,11 @@ class Watch:
             parts.append(f"somebody to connect at {self._stack.address}/")
         for user_id in people:
             with self._reader.transaction(user_id) as tx:
-                parts += _unfinished(tx)
+                said = tx.row("reading")
+                if said and said["reading"] == "asks":
+                    parts.append(f"somebody to press 'Start reading' at {self._stack.address}/")
+                else:
+                    parts += _unfinished(tx)
         return "; ".join(parts) or "nothing that is known"
 
     def summary(self) -> dict[str, Any]:

@@ -299,6 +299,7 @@ class Stack:
             "DOCUMENTAI_ENDPOINT": self._url("documentai"),
             "DOCUMENTAI_PROCESSOR": f"projects/{PROJECT}/locations/local/processors/ocr/processorVersions/local",
             "SWEEP_SECONDS": str(self.options.sweep_seconds),
+            "FIRST_SYNC": os.environ.get("FIRST_SYNC") or ("ask" if self._asks_first else "start"),
             "LEASE_SECONDS": os.environ.get("LEASE_SECONDS", "15"),  # after a kill, so long nobody goes on
             "RETRY_BASE_SECONDS": "0.2",
         }
@@ -314,6 +315,11 @@ class Stack:
         if self.options.google:
             environment |= {**real_google(self.options.google), "OAUTH_CLIENT_SECRET": secret(GOOGLE_SECRET)}
         return environment | dict(self.options.environment)
+
+    @property
+    def _asks_first(self) -> bool:
+        """Whether somebody sits in front of a browser who can be asked."""
+        return not (self.options.approve or self.options.once or self.options.drive)
 
     def _apply_topology(self) -> None:
         from infra.local.pubsub import topology

@@ -165,6 +165,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         ),
     ),
     ("GET", "/api/costs"): Operation("What it costs", models.Costs),
+    ("GET", "/api/forecast"): Operation("What reading will take, beside what it took", models.Forecast),
+    ("POST", "/api/start"): Operation("Begin to read", models.Started, 202),
     ("GET", "/api/settings"): Operation("What the person has chosen", models.Settings),
     ("PUT", "/api/settings"): Operation(
         "Choose folders and caps",

@@ -368,6 +368,97 @@ class Costs(Model):
     prices: list[PriceOf]
 
 
+class Range(Model):
+    """At least, likely, at most."""
+
+    at_least: Count
+    likely: Count
+    at_most: Count
+
+
+class DollarRange(Model):
+    """At least, likely, at most."""
+
+    at_least: Annotated[float, Field(ge=0)]
+    likely: Annotated[float, Field(ge=0)]
+    at_most: Annotated[float, Field(ge=0)]
+
+
+class Expectation(Model):
+    """What is expected, said before anything was read. Tokens are those of vectors and of both ways of the model."""
+
+    files: Count
+    listed_bytes: Count
+    drive_units: Range
+    drive_bytes: Range
+    ocr_pages: Range
+    embedded_tokens: Range
+    model_input_tokens: Range
+    model_output_tokens: Range
+    seconds: Range
+    tokens: Range
+    dollars: DollarRange
+
+
+class SpentSoFar(Cost):
+    """What is done, and what it took so far."""
+
+    done: Count
+    indexed: Count
+    tokens: Count
+
+
+class SpentInAll(SpentSoFar):
+    """Of everything, from the first file to the last."""
+
+    seconds: Count
+
+
+class ForecastTotal(Model):
+    """Of all files."""
+
+    expected: Expectation | None
+    actual: SpentInAll
+
+
+class ForecastKind(Model):
+    """Of files that are alike in what they cost. `skipped` says why they are not read."""
+
+    kind: str
+    title: str
+    skipped: str | None
+    expected: Expectation | None
+    actual: SpentSoFar | None
+
+
+class DoneBy(Model):
+    """When everything will be read."""
+
+    at_least: AwareDatetime
+    likely: AwareDatetime
+    at_most: AwareDatetime
+
+
+class Forecast(Model):
+    """What reading will take, as the listing says, beside what it took. `asks`: nothing is read before the person says
+    so (`POST /api/start`). `listed` names what has been listed to its end."""
+
+    reading: Literal["asks", "begun"]
+    made_at: AwareDatetime | None
+    listed: list[str]
+    done_by: DoneBy | None
+    began_at: AwareDatetime | None
+    currency: Literal["USD"]
+    total: ForecastTotal
+    kinds: list[ForecastKind]
+
+
+class Started(Model):
+    """Reading begins, or has begun before."""
+
+    reading: Literal["begun"]
+
+
 class SelectedFolder(Model):
     """A folder or shared drive that the person chose."""
 

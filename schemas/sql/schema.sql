@@ -44,7 +44,12 @@ CREATE TABLE settings (
     token_cap bigint,
     updated_at timestamptz NOT NULL DEFAULT app_now(),
     folders_due boolean NOT NULL DEFAULT false, -- selected otherwise since the files were last sorted by it
-    caps_due boolean NOT NULL DEFAULT false -- changed since the caretaker last put back what waited for it
+    caps_due boolean NOT NULL DEFAULT false, -- changed since the caretaker last put back what waited for it
+    -- NULL: nobody asked, it is read as it is listed. 'asks': listed only, until the person says so. 'due': they have,
+    -- and not every file has been put to work yet. 'begun': every file has.
+    reading text CHECK (reading IN ('asks', 'due', 'begun')),
+    reading_from timestamptz, -- while it is 'due': behind which file, newest first, the next one is put to work
+    reading_from_id text
 );
 
 CREATE TABLE signin_codes (
@@ -325,6 +330,17 @@ CREATE TABLE costs (
 );
 CREATE INDEX costs_by_day ON costs (user_id, day);
 
+CREATE TABLE forecasts ( -- what reading a corpus will take, by kinds of files, computed of its first listing alone
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    corpus text NOT NULL,
+    kind text NOT NULL, -- shared/domain/forecast.py
+    files bigint NOT NULL,
+    listed_bytes bigint NOT NULL,
+    expected jsonb NOT NULL, -- by what is counted: at least, likely, at most
+    made_at timestamptz NOT NULL DEFAULT app_now(),
+    PRIMARY KEY (user_id, corpus, kind)
+);
+
 CREATE TABLE reservations ( -- what is under way of people who have a cap: taken, and not in the counters yet
     job_id uuid NOT NULL REFERENCES gdrive_jobs ON DELETE CASCADE,
     index bigint NOT NULL, -- of the chunk; -1 for the reading of the file
@@ -526,6 +542,24 @@ CREATE FUNCTION census_totals() RETURNS TABLE (finding text, files bigint)
     FROM unnest(ARRAY['missing', 'stale', 'surplus']) AS kind
 $$;
 COMMENT ON FUNCTION census_totals() IS 'What the last censuses of everybody found, in numbers only.';
+
+CREATE FUNCTION ending_of(name text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN strpos(name, '.') > 0 THEN left(lower(btrim(regexp_replace(name, '^.*\.', ''))), 12)
+        WHEN lower(btrim(name)) IN ('makefile', 'dockerfile', 'readme', 'license', 'changelog', 'authors', 'copying')
+            THEN lower(btrim(name))
+        ELSE '' END
+$$;
+COMMENT ON FUNCTION ending_of(text) IS 'What a file''s name says of its kind: its extension, or the whole of a name such as README.';
+
+CREATE FUNCTION instance_pace() RETURNS TABLE (files bigint, bytes bigint, seconds double precision)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT count(*), coalesce(sum(size), 0)::bigint,
+        60.0 * count(DISTINCT date_trunc('minute', indexed_at))::double precision
+    FROM gdrive_files WHERE indexed_at > app_now() - interval '7 days'
+$$;
+COMMENT ON FUNCTION instance_pace() IS
+    'How much was understood for everybody in the last week, and in how many minutes of it, in numbers only.';
 
 -- Which folders are read ----------------------------------------------------------------------------------------------
 
@@ -851,7 +885,7 @@ DECLARE
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
         'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'relations', 'gdrive_webhooks',
-        'file_events', 'costs', 'reservations', 'paid_pages', 'paid_vectors', 'pauses', 'gdrive_audit_log',
+        'file_events', 'costs', 'forecasts', 'reservations', 'paid_pages', 'paid_vectors', 'pauses', 'gdrive_audit_log',
         'gdrive_censuses', 'gdrive_census_findings', 'idempotent_requests', 'vouched_people']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
@@ -906,6 +940,7 @@ ALTER FUNCTION ask_to_be_forgotten() OWNER TO drivestream_definer;
 ALTER FUNCTION stand_still() OWNER TO drivestream_definer;
 ALTER FUNCTION channel_totals() OWNER TO drivestream_definer;
 ALTER FUNCTION census_totals() OWNER TO drivestream_definer;
+ALTER FUNCTION instance_pace() OWNER TO drivestream_definer;
 ALTER FUNCTION nearest_passages OWNER TO drivestream_definer;
 ALTER FUNCTION search_passages OWNER TO drivestream_definer;
 ALTER FUNCTION similar_passages OWNER TO drivestream_definer;
@@ -917,6 +952,7 @@ REVOKE ALL ON FUNCTION ask_to_be_forgotten() FROM PUBLIC;
 REVOKE ALL ON FUNCTION stand_still() FROM PUBLIC;
 REVOKE ALL ON FUNCTION channel_totals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION census_totals() FROM PUBLIC;
+REVOKE ALL ON FUNCTION instance_pace() FROM PUBLIC;
 REVOKE ALL ON FUNCTION nearest_passages FROM PUBLIC;
 REVOKE ALL ON FUNCTION search_passages FROM PUBLIC;
 REVOKE ALL ON FUNCTION similar_passages FROM PUBLIC;
@@ -928,6 +964,7 @@ GRANT EXECUTE ON FUNCTION ask_to_be_forgotten() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION stand_still() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION channel_totals() TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION census_totals() TO drivestream_reader;
+GRANT EXECUTE ON FUNCTION instance_pace() TO drivestream_worker;
 GRANT EXECUTE ON FUNCTION search_passages TO drivestream_reader;
 GRANT EXECUTE ON FUNCTION similar_passages TO drivestream_reader;
 ALTER FUNCTION offer_voucher(bytea, text, text, text, text, double precision) OWNER TO drivestream_definer;

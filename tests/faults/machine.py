@@ -52,7 +52,7 @@ class Machine:
         self._options = ["--data", str(data), "--port", str(self.port), *options]
         if folder is not None:
             self._options += ["--folder", str(folder)]
-        self._environment = {**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)}
+        self._environment = {**os.environ, "FIRST_SYNC": "start", **(environment or {}), "PYTHONPATH": str(ROOT)}
         self._output = data.parent / f"{data.name}.out"
         self._errors = data.parent / f"{data.name}.err"
         self._wrapper = wrapper

@@ -75,9 +75,9 @@ AT_REST = {"indexed", "skipped", "failed", "deleted", "folder"}
 # Each table that knows whose its rows are.
 PERSONAL = (
     "users", "user_google_credentials", "settings", "signin_codes", "sessions", "gdrive_files", "gdrive_jobs",
-    "gdrive_chunks", "memories", "entities", "relations", "gdrive_webhooks", "file_events", "costs", "reservations",
-    "paid_pages", "paid_vectors", "pauses", "gdrive_audit_log", "gdrive_censuses", "gdrive_census_findings",
-    "idempotent_requests", "vouched_people",
+    "gdrive_chunks", "memories", "entities", "relations", "gdrive_webhooks", "file_events", "costs", "forecasts",
+    "reservations", "paid_pages", "paid_vectors", "pauses", "gdrive_audit_log", "gdrive_censuses",
+    "gdrive_census_findings", "idempotent_requests", "vouched_people",
 )  # fmt: skip
 
 
@@ -227,6 +227,7 @@ class Pipeline:
             "DATABASE_URL": self.postgres.url_for("drivestream_app"),
             "CONNECT_URL": self.url("oauth_callback"),
             "DASHBOARD_URL": self.url("dashboard"),
+            "FIRST_SYNC": "start",
             "WEBHOOK_URL": "",  # nobody is notified, so that a test decides itself when somebody looks
             "OAUTH_CLIENT_ID": CLIENT_ID,
             "OAUTH_CLIENT_SECRET": f"projects/{PROJECT}/secrets/oauth-client-secret/versions/latest",

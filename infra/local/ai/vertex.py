@@ -180,7 +180,8 @@ class VertexServer:
             answer = "Certainly! Here are the entities that I found in your passages."
         if garble in FINISH_REASONS:
             answer, finish = answer[: len(answer) // 2] if garble == "MAX_TOKENS" else "", garble
-        read, written = sum(count_tokens(text) for text in prompt), count_tokens(answer)
+        told = [*_texts(body.get("systemInstruction") or {}), *prompt]  # an instruction is counted as the prompt is
+        read, written = sum(count_tokens(text) for text in told), count_tokens(answer)
         self._counted(1, read + written)
         parts = [{"text": answer}] if answer else []
         return {

@@ -55,12 +55,14 @@ WHERE j.job_id IN (
 RETURNING j.user_id, j.file_id, j.lane;
 
 -- name: quiet_files
--- Queued or half done for long, and nobody holds a lease: the message is lost, so it is said again.
+-- Queued or half done for long, and nobody holds a lease: the message is lost, so it is said again. Of a person who has
+-- not said yet that reading may begin there is no message.
 UPDATE gdrive_files f SET state_at = app_now()
 WHERE (f.user_id, f.file_id) IN (
     SELECT q.user_id, q.file_id FROM gdrive_files q JOIN users u USING (user_id)
     WHERE q.state IN ('queued', 'processing') AND u.status = 'active'
         AND q.state_at <= app_now() - make_interval(secs => CAST(:quiet_seconds AS double precision))
+        AND NOT EXISTS (SELECT FROM settings s WHERE s.user_id = q.user_id AND s.reading = 'asks')
         AND NOT EXISTS (SELECT FROM gdrive_jobs j WHERE j.job_id = q.wanted_job AND j.state IN ('streaming', 'streamed')
             AND j.updated_at > app_now() - make_interval(secs => CAST(:quiet_seconds AS double precision)))
     ORDER BY q.state_at LIMIT :most FOR UPDATE OF q SKIP LOCKED)

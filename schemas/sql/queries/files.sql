@@ -296,7 +296,8 @@ WHERE f.user_id = t.user_id AND f.file_id = t.file_id
 RETURNING f.file_id;
 
 -- name: record_answer
--- What Drive said about one file, unless somebody asked after us, and whether it lies outside the selected folders.
+-- What Drive said about one file, unless somebody asked after us, whether it lies outside the selected folders, and
+-- whether the person is still asked before anything is read.
 -- Returns nothing for a stale ticket.
 UPDATE gdrive_files AS f SET
     drive_id = r.drive_id, name = r.name, mime_type = r.mime_type, size = r.size, md5_checksum = r.md5_checksum,
@@ -312,6 +313,7 @@ FROM jsonb_to_record(CAST(:file AS jsonb)) AS r(
     capabilities jsonb)
 WHERE f.user_id = app_user_id() AND f.file_id = :file_id AND f.ask = :ticket
 RETURNING f.state, f.reason_code, f.wanted_job, f.current_job,
+    EXISTS (SELECT FROM settings s WHERE s.user_id = f.user_id AND s.reading = 'asks') AS held,
     coalesce(outside_selection(f.file_id, f.drive_id, f.parents), false) AS outside;
 
 -- name: mark_file
