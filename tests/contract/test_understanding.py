@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from functions.ai_processor.main import Understanding
+from functions.ai_processor.main import Paid, Understanding
 from infra.local.ai.documentai import DocumentAiServer
 from infra.local.ai.vertex import VertexServer
 from schemas.messages.file_chunk_pb2 import FileChunk
@@ -82,7 +82,7 @@ def test_names_are_looked_for_in_as_many_chunks_as_the_setting_says(
 
     accounts = [Account() for _ in chunks]
     understood = [
-        understanding.of(chunk, nothing_known, account) for chunk, account in zip(chunks, accounts, strict=True)
+        understanding.of(chunk, nothing_known, account, Paid()) for chunk, account in zip(chunks, accounts, strict=True)
     ]
 
     looked = [bool(one.named and one.named[0].entities) for one in understood]
@@ -98,7 +98,9 @@ def test_a_passage_that_the_model_refuses_is_kept_for_its_words(
     vertex.refuse_texts_with = "poison"
     text = "\n\n".join([*["The ferry leaves at nine. " * 60] * 3, "A paragraph about poison. " * 60])
 
-    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known, Account())
+    understood = understanding.of(
+        FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known, Account(), Paid()
+    )
 
     refused = [vector is None for vector in understood.vectors]
     assert refused == ["poison" in passage.text for passage in understood.passages]
@@ -114,6 +116,7 @@ def test_equal_passages_of_two_files_have_one_vector(vertex: VertexServer, under
             FileChunk(kind=FileChunk.TEXT, payload=b"The ferry leaves at nine.", file_id=file_id),
             nothing_known,
             Account(),
+            Paid(),
         )
         for file_id in ("plan", "notes")
     )
@@ -128,7 +131,9 @@ def test_equal_passages_of_one_chunk_are_paid_for_once(vertex: VertexServer, und
     terms = "# Terms\n\n" + "The goods remain ours until they are paid for. " * 40
     text = "\n\n".join([terms] * 5)
 
-    understood = understanding.of(FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known, Account())
+    understood = understanding.of(
+        FileChunk(kind=FileChunk.TEXT, payload=text.encode()), nothing_known, Account(), Paid()
+    )
 
     different = {passage.hash for passage in understood.passages}
     assert vertex.texts == len(different) < len(understood.passages)
@@ -156,7 +161,7 @@ def test_a_scan_of_five_hundred_pages_is_whole(imageless: bool) -> None:
         for chunk in pack(read(source, Limits.of(config))):
             assert chunk.kind == "pages"
             message = file_chunk(chunk, "job", "user", SCAN)
-            text, marks = understanding._text(message, Account())
+            text, marks = understanding._text(message, Account(), Paid())
             ends = [*(offset for offset, _ in marks[1:]), len(text)]
             for (offset, place), end in zip(marks, ends, strict=True):
                 assert place.page_first == place.page_last
@@ -173,7 +178,7 @@ def test_a_window_of_too_many_pages_says_so(documentai: DocumentAiServer, unders
     """The first fifteen pages alone would be a lie, and trying again for ever would bill for ever."""
     chunk = FileChunk(kind=FileChunk.PAGES, payload=text_pdf(["x"] * 16))
 
-    why = understanding.of(chunk, nothing_known, Account()).why
+    why = understanding.of(chunk, nothing_known, Account(), Paid()).why
 
     assert why is not None
     assert why.code == "page_limit"
