@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 from infra.local.postgres import PostgresServer
 from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.tick_pb2 import Tick
+from shared.domain.forecast import Pace, Some, forecast
 from tests.integration.conftest import postgres  # noqa: F401 - a fixture
 from tests.integration.dashboard_world import Person, World, serve
 
@@ -131,6 +133,35 @@ def test_every_page_fits_every_screen(world: World, browser: Any, ada: Person, w
             assert window.page.get_by_role("main").is_visible()
             assert not scrolls_sideways(window.page), path
             assert faults_of(window.page) == [], path
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_somebody_is_told_what_reading_takes_before_it_begins(world: World, browser: Any, width: int) -> None:
+    """Nothing is read, and nothing costs, before the button is pressed; then expected and actual stand side by side."""
+    zoe = world.person(f"zoe{width}")
+    world.file(zoe, "lease.pdf", state="queued", mime_type="application/pdf", size=2_000_000)
+    world.sql("INSERT INTO settings (user_id, reading) VALUES (%s, 'asks')", zoe.user_id)
+    listed = [Some("application/pdf", "pdf", 1, 2_000_000, 1), Some("video/mp4", "mp4", 2, 9_000_000_000, 2)]
+    for kind, expected in forecast(listed, Pace()).items():
+        row = expected.as_row(kind)
+        world.sql(
+            "INSERT INTO forecasts (user_id, corpus, kind, files, listed_bytes, expected) "
+            "VALUES (%s, 'my-drive', %s, %s, %s, CAST(%s AS jsonb))",
+            zoe.user_id, kind, row["files"], row["listed_bytes"], json.dumps(row["expected"]),
+        )  # fmt: skip
+    with opened(world, browser, zoe, width) as window:
+        page = window.page
+        page.goto("/")
+        assert page.get_by_text("Nothing has been read yet.").is_visible()
+        assert not scrolls_sideways(page)
+        assert faults_of(page) == []
+        page.get_by_role("button", name="Start reading").press("Enter")
+        page.get_by_role("heading", name="Reading your Drive").wait_for()
+        page.goto("/forecast")
+        assert page.get_by_role("columnheader", name="So far").first.is_visible()
+        assert not scrolls_sideways(page)
+        assert faults_of(page) == []
+    assert world.get("/api/forecast", zoe).json()["reading"] == "begun"
 
 
 def test_folders_are_chosen_in_a_tree_by_keyboard_alone(world: World, browser: Any, ada: Person) -> None:
