@@ -61,6 +61,7 @@ SORTS: Mapping[str, Sort] = {
 
 def status(visit: Visit) -> flask.Response:
     """How far it is, in numbers."""
+    visit.signed_in()  # before anything is said of what was asked
     since = moment(visit.request.args.get("since"))
     with visit.mine() as tx:
         return as_json(read_status(tx, since), apart_from=("now", "last_minute", "estimated_completion"))
@@ -68,6 +69,7 @@ def status(visit: Visit) -> flask.Response:
 
 def files(visit: Visit) -> flask.Response:
     """A page of files, the newest states first."""
+    visit.signed_in()
     asked = FilesAsked.of(visit.request.args)
     with visit.mine() as tx:
         found, cursor = read_files(tx, asked)

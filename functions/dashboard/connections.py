@@ -43,6 +43,7 @@ def invite(visit: Visit) -> flask.Response:
 
 def files(visit: Visit) -> flask.Response:
     """A page of the person's files as `DriveFileMetadata`, the newest states first."""
+    visit.signed_in()
     asked = FilesAsked.of(visit.request.args)
     with visit.mine() as tx:
         found, cursor = read_files(tx, asked)

@@ -18,6 +18,7 @@ MOST = 500  # folders of one level that are shown
 
 def folders(visit: Visit) -> flask.Response:
     """The folders in a folder of the person, or the outermost ones."""
+    visit.signed_in()
     parent = visit.request.args.get("parent") or None
     with visit.mine() as tx:
         return as_json({"folders": read_folders(tx, checked_id(parent) if parent else None)})

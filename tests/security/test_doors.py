@@ -40,7 +40,9 @@ INTERNALS = re.compile(
 def refused(answer: requests.Response, *statuses: int) -> None:
     """The answer is a refusal that a person understands and an attacker learns nothing from."""
     sentence = answer.text
-    if answer.request.method != "HEAD" and answer.headers.get("Content-Type", "").startswith("application/json"):
+    if answer.request.method != "HEAD" and answer.headers.get("Content-Type", "").startswith(
+        "application/problem+json"
+    ):
         sentence = answer.json()["detail"]
     assert answer.status_code in (statuses or range(400, 500)), (answer.status_code, answer.text[:200])
     assert not INTERNALS.search(answer.text), answer.text[:300]
