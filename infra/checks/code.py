@@ -53,7 +53,7 @@ class Code:
 
 def read_code() -> Code:
     """All that is needed, from the source as it is."""
-    firestore = (ROOT / "shared" / "adapters" / "firestore.py").read_text()
+    firestore = "".join(path.read_text() for path in ROOT.glob("shared/adapters/*.py"))
     return Code(
         functions={path.parent.name: _function(path.parent.name) for path in ROOT.glob("functions/*/main.py")},
         settings=frozenset(_settings()),

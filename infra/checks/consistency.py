@@ -52,7 +52,7 @@ def code_faults(topology: Mapping[str, Any], code: Code) -> list[str]:
         *_differ("topic", topology["topics"], code.topics, "shared/domain/names.py"),
         *_differ("schema", _schemas(topology), code.messages, "schemas/messages"),
         *_differ("duty", topology["schedules"], code.duties, "tick.proto"),
-        *_differ("collection that forgets", topology["firestore"]["ttl"], code.collections, "firestore.py"),
+        *_differ("collection that forgets", topology["firestore"]["ttl"], code.collections, "shared/adapters"),
         *_differ("login", _with_database(topology), code.logins, "schemas/sql/roles.sql"),
         *_flow_faults(topology),
         *_tick_faults(topology["schedules"]),
