@@ -97,7 +97,10 @@ def _with(value: Any, *path: str) -> Callable[[Topology], object]:
         (_without("functions", "file_streamer", "publishes", "file-chunks"), "file_streamer needs file-chunks"),
         (_without("settings", "tunable", "LIFE_SECONDS"), "The setting LIFE_SECONDS is in shared/config.py, and not"),
         (_with("LIVE_SECONDS", "settings", "tunable"), "The setting LIVE_SECONDS is in infra/topology.json, and not"),
-        (_without("firestore", "ttl", "channels"), "The collection that forgets channels is in shared/adapters, and not"),
+        (
+            _without("firestore", "ttl", "channels"),
+            "The collection that forgets channels is in shared/adapters, and not",
+        ),
         (_without("functions", "oauth_callback"), "The function oauth_callback is in functions/, and not in"),
         (_without("deployments", "file-streamer-ocr"), "pushes to file-streamer-ocr, which is not deployed"),
         (_with("dashboard", "subscriptions", "ai-processor", "deployment"), "pushes to dashboard"),
