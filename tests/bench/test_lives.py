@@ -8,7 +8,8 @@ from tests.bench.test_commands import last_line, patiently
 
 
 @pytest.mark.xdist_group("reader_memory")
-@pytest.mark.parametrize("scale", [["--scale"], pytest.param([], marks=pytest.mark.long)])
+@pytest.mark.long  # test_continuation holds the same of the readers, without processes
+@pytest.mark.parametrize("scale", [["--scale"], []])
 def test_a_file_read_by_several_lives_of_the_function_is_the_file_read_by_one(scale: list[str]) -> None:
     """A text of 2 GB, a table, an export that has no middle to begin at, a workbook, an archive and a PDF: each life
     begins with the message that the one before it has published, and with its checkpoint."""
