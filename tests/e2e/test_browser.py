@@ -227,6 +227,14 @@ def test_the_pictures_show_what_a_newcomer_sees(stack: Machine, browser: Any) ->
         page.goto("/?q=the+battery+had+been+borrowed&limit=1")
         page.locator(".results mark").first.wait_for()
         page.screenshot(path=PICTURES / "dashboard.png")
+        found = page.locator(".results h2 a").first.get_attribute("href")
+        for name, address, width in (("phone", page.url, 360), ("file", found, 768), ("forecast", "/forecast", 768),
+                                     ("settings", "/settings", 1440), ("costs", "/costs", 1440),
+                                     ("history", "/history?log=audit", 1440)):  # fmt: skip
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(address)
+            page.get_by_role("main").wait_for()
+            page.screenshot(path=PICTURES / f"{name}.png")
 
 
 def _watch_until_done(page: Any) -> list[int]:
