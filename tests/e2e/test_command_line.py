@@ -292,7 +292,7 @@ def write_many(folder: Path, count: int = 40) -> Path:
         (signal.SIGINT, ["--yes"], 0),
         pytest.param(signal.SIGTERM, ["--yes"], 0, marks=pytest.mark.long),
         pytest.param(signal.SIGINT, ["--yes", "--once"], 130, marks=pytest.mark.long),
-        (signal.SIGTERM, ["--yes", "--once", "--processes"], 130),
+        pytest.param(signal.SIGTERM, ["--yes", "--once", "--processes"], 130, marks=pytest.mark.long),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )

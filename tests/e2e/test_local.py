@@ -179,6 +179,7 @@ def _as_text(path: str) -> str:
     return os.fsencode(path).decode(errors="replace")
 
 
+@pytest.mark.long  # the sample is read by each run, and processes are looked at by the tests of disks and of functions
 @pytest.mark.xdist_group("local_mixed")
 def test_a_folder_of_hundreds_of_mixed_files_is_read_by_processes(tmp_path: Path) -> None:
     """A process for each function, unable to write, is how it is deployed."""
