@@ -64,12 +64,14 @@ WHERE e.user_id = app_user_id() AND (CAST(:before AS bigint) IS NULL OR e.event_
 ORDER BY e.event_id DESC LIMIT :most;
 
 -- name: freshness_by_day
--- How long changes took into search, by the day on which they were understood: the half and the slowest twentieth.
+-- How long changes took into search, by the day on which they were understood: the half and the slowest twentieth. What
+-- changed before the person connected waited for them and not for us.
 SELECT (indexed_at AT TIME ZONE 'UTC')::date AS day, count(*) AS changes,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM indexed_at - changed_at)) AS half,
     percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM indexed_at - changed_at)) AS slowest
 FROM gdrive_files
-WHERE user_id = app_user_id() AND state = 'indexed' AND changed_at IS NOT NULL AND indexed_at >= changed_at
+WHERE user_id = app_user_id() AND state = 'indexed' AND indexed_at >= changed_at
+    AND changed_at >= (SELECT u.created_at FROM users u WHERE u.user_id = app_user_id())
     AND indexed_at >= app_now() - interval '30 days'
 GROUP BY 1 ORDER BY 1;
 
