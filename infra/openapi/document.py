@@ -46,6 +46,7 @@ def _cursor(of: str) -> tuple[str, Json, str]:
 
 # What a parameter says. Cursors and folders are formats of ours: which there are is found out by asking.
 STATE = ("state", _choice(["", *FILTERS]), "only files in this state")
+SINCE = {"anyOf": [{"const": ""}, MOMENT]}
 SORT = ("sort", _choice(["", *SORTS]), "in which order; `state`: the newest change of state first")
 DAY = {"anyOf": [{"const": ""}, {"type": "string", "format": "date"}, MOMENT]}
 NARROWED = (
@@ -88,7 +89,7 @@ _NO_FILE = {404: "The person has no such file."}
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/status"): Operation(
-        "How far it is", models.Status, query=(("since", MOMENT, "counts what was done since then"),)
+        "How far it is", models.Status, query=(("since", SINCE, "counts what was done since then"),)
     ),
     ("GET", "/api/files"): Operation(
         "A page of files",
