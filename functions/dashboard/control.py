@@ -8,15 +8,15 @@ from typing import Any
 import flask
 
 from functions.dashboard import api
+from functions.dashboard.announce import announce, ask_for_a_look
 from functions.dashboard.session import forget_cookie
 from functions.dashboard.visit import Visit, as_json, checked_id, etag_of
 from schemas.messages.file_changed_pb2 import FileChanged
-from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
 from shared import log
 from shared.adapters.pubsub import Outbox
 from shared.domain.errors import BadRequest, Unavailable
-from shared.domain.names import FILE_CHANGES, MY_DRIVE, SYNC_REQUESTS, TICKS, receipt_id
+from shared.domain.names import FILE_CHANGES, TICKS, receipt_id
 from shared.domain.spending import CAPS
 from shared.doors import redirect
 
@@ -47,13 +47,7 @@ def disconnect(visit: Visit) -> flask.Response:
             tx.rows("end_session", session_hash=visit.session)
     user_id = str(visit.user_id)
     receipt = receipt_id(user_id)
-    outbox = Outbox(visit.config)
-    outbox.publish(TICKS, Tick(duty=Tick.Duty.ERASE, user_id=user_id))
-    try:
-        outbox.confirm()
-    except Unavailable as wait:
-        # The person is `erasing` and cannot ask a second time; the scheduled erasure finds them.
-        log.event("erasure not announced", "ERROR", code=wait.code, reason=wait.reason)
+    announce(visit, TICKS, Tick(duty=Tick.Duty.ERASE, user_id=user_id), "erasure")
     log.event("disconnected", receipt=receipt)
     answer = redirect(f"/?receipt={receipt}") if visit.wants_page else as_json({"receipt": receipt}, 202)
     forget_cookie(visit, answer)
@@ -85,7 +79,7 @@ def change(visit: Visit, asked: dict[str, Any]) -> dict[str, Any]:
             tx.run("set_caps", **caps)
         said = api.read_settings(tx)
     if folders is not None:
-        _announce_selection(visit)
+        ask_for_a_look(visit, "selection")
     return said
 
 
@@ -96,19 +90,6 @@ def _refuse_unseen(request: flask.Request, current: Any) -> None:
         raise BadRequest(
             "The settings have been changed since you read them. Read them again.", status=412, code="changed_meanwhile"
         )
-
-
-def _announce_selection(visit: Visit) -> None:
-    outbox = Outbox(visit.config)
-    outbox.publish(
-        SYNC_REQUESTS,
-        SyncRequested(user_id=str(visit.user_id), corpus=MY_DRIVE, reason=SyncRequested.Reason.TICK),
-    )
-    try:
-        outbox.confirm()
-    except Unavailable as wait:
-        # It is written down; the next sweep finds it.
-        log.event("selection not announced", "ERROR", code=wait.code, reason=wait.reason)
 
 
 def _asked(request: flask.Request) -> dict[str, Any]:

@@ -10,16 +10,12 @@ from typing import Any
 
 import flask
 
+from functions.dashboard.announce import ask_for_a_look
 from functions.dashboard.costs import prices_of
 from functions.dashboard.visit import Visit, as_json
-from schemas.messages.sync_requested_pb2 import SyncRequested
-from shared import log
 from shared.adapters.postgres import Transaction
-from shared.adapters.pubsub import Outbox
 from shared.config import Settings
-from shared.domain.errors import Unavailable
 from shared.domain.forecast import BY_NAME, COUNTED, kind_of
-from shared.domain.names import MY_DRIVE, SYNC_REQUESTS
 from shared.domain.prices import COUNTERS, dollars_for
 from shared.doors import redirect
 
@@ -37,7 +33,7 @@ def start(visit: Visit) -> flask.Response:
     with visit.mine() as tx:
         began = tx.row("start_reading") is not None
     if began:
-        _announce_start(visit)
+        ask_for_a_look(visit, "start")
     return redirect("/") if visit.wants_page else as_json({"reading": "begun"}, 202)
 
 
@@ -73,19 +69,6 @@ def asks_first(tx: Transaction) -> bool:
     """Whether nothing is read before the person says so."""
     row = tx.row("reading")
     return row is not None and row["reading"] == "asks"
-
-
-def _announce_start(visit: Visit) -> None:
-    outbox = Outbox(visit.config)
-    outbox.publish(
-        SYNC_REQUESTS,
-        SyncRequested(user_id=str(visit.user_id), corpus=MY_DRIVE, reason=SyncRequested.Reason.TICK),
-    )
-    try:
-        outbox.confirm()
-    except Unavailable as wait:
-        # It is written down; the next sweep finds it.
-        log.event("start not announced", "ERROR", code=wait.code, reason=wait.reason)
 
 
 def _expected_by_kind(said: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -11,9 +11,8 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
 from infra.operate.command import Refused
 from shared.adapters.google_calls import classified
+from shared.adapters.secrets import SERVICE, Secrets
 from shared.config import Settings
-
-SERVICE = "Secret Manager"
 
 
 class KeyRing:
@@ -27,22 +26,18 @@ class KeyRing:
                 "read versions/latest first."
             )
         self._seconds = config.http_timeout_seconds
+        self._secrets = Secrets(config)
         self._client = SecretManagerServiceClient(
             transport="rest", client_options=ClientOptions(api_endpoint=config.secretmanager_endpoint)
         )
 
     def keys(self) -> list[bytes]:
         """The keys of the newest version, the one that seals first."""
-        with classified(SERVICE):
-            answer = self._client.access_secret_version(name=self._latest, timeout=self._seconds)
-        return [line.strip() for line in bytes(answer.payload.data).splitlines() if line.strip()]
+        return [line.strip() for line in self._secrets.get(self._latest, fresh=True).splitlines() if line.strip()]
 
     def made_at(self) -> datetime:
         """When the newest version was added."""
-        with classified(SERVICE):
-            version = self._client.get_secret_version(name=self._latest, timeout=self._seconds)
-        made: datetime = version.create_time  # type: ignore[assignment]  # proto-plus gives a datetime
-        return made
+        return self._secrets.made_at(self._latest)
 
     def add(self, keys: Sequence[bytes]) -> str:
         """Add a version with these keys; its name."""

@@ -91,7 +91,7 @@ def test_every_command_of_a_build_exists(name: str) -> None:
     sessions = set(re.findall(r"@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text()))
     jobs = "\n".join(path.read_text() for path in (ROOT / "infra" / "terraform").glob("*.tf"))
 
-    assert set(re.findall(r"\./dev (\w+)", text)) - {"bundle"} <= sessions
+    assert set(re.findall(r"\./dev (\w+)", text)) <= sessions
     for module in re.findall(r"python3 -m ([\w.]+)", text):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
     for path in re.findall(r"(?<![\w/.-])(?:\.ci|infra)/[\w./-]*\w", text):
