@@ -314,7 +314,9 @@ def _position(cursor: str, sort: str) -> tuple[Any, str]:
     """Where a page of this order ended."""
     said, after, after_id = position_of(cursor, str, (int, str), str)
     if said in SORTS and said != sort:
-        raise BadRequest(f"This cursor goes on in the order of {said}.", status=422, code="other_order")
+        raise BadRequest(
+            f"This cursor belongs to sort={said}: ask so, or begin at the first page.", status=422, code="other_order"
+        )
     try:
         if said != sort:
             raise no_cursor()

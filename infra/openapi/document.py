@@ -222,8 +222,8 @@ def document() -> Json:
             "version": "1",
             "description": "What Drivestream knows of one person's Google Drive. A page of a browser asks with its "
             "session's cookie; another dashboard's service account with Google's id token for this address, and with "
-            "`Drivestream-Person`. Answers carry an ETag: ask again with `If-None-Match`. A POST with an "
-            "`Idempotency-Key` is done once, however often it is sent.",
+            "`Drivestream-Person`. Answers carry an ETag: ask again with `If-None-Match`. `retry` and "
+            "`disconnect` with an `Idempotency-Key` are done once, however often they are sent.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.dashboard_world import Person, World, serve
-from tests.scratch_postgres import scratch_postgres
+from tests.integration.dashboard_world import Person, World, dashboard_alone
 
 # Once is all there is of a disconnect, and a stream goes on: each has its own tests.
 LEFT_OUT = ("/api/disconnect", "/api/events")
@@ -118,17 +117,8 @@ def measure(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--examples", type=int, default=400, help="requests of each kind for each door")
     parser.add_argument("--seed", type=int, default=20261127)
     asked = parser.parse_args(arguments)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        scratch_postgres() as postgres,
-        serve(postgres, Path(folder), REQUESTS_PER_MINUTE="0", SEARCHES_PER_MINUTE="0") as world,
-        Path(os.devnull).open("w") as nowhere,
-    ):
-        sys.stdout, shown = nowhere, sys.stdout  # the function's log
-        try:
-            said = contract_run(world, asked.examples, asked.seed)
-        finally:
-            sys.stdout = shown
+    with dashboard_alone() as world:
+        said = contract_run(world, asked.examples, asked.seed)
     for failure in said.failures:
         print(failure, file=sys.stderr)
     return {

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from tests.integration.dashboard_world import Person, World, serve
-from tests.scratch_postgres import scratch_postgres
+from tests.integration.dashboard_world import Person, World, dashboard_alone
 
 CHROMIUM = Path("/usr/bin/chromium")
 ADDRESSES = (
@@ -29,13 +25,7 @@ def measure(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--repetitions", type=int, default=11)
     asked = parser.parse_args(arguments)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        scratch_postgres() as postgres,
-        serve(postgres, Path(folder), REQUESTS_PER_MINUTE="0", SEARCHES_PER_MINUTE="0") as world,
-        Path(os.devnull).open("w") as nowhere,
-        redirect_stdout(nowhere),
-    ):  # the function's log
+    with dashboard_alone() as world:
         person = _filled(world, asked.files)
         times = {path: _times(world, person, path, asked.repetitions) for path in ADDRESSES}
         deep = _last_page(world, person)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, fields
 from itertools import count
 from pathlib import Path
@@ -34,6 +36,7 @@ from shared.adapters import pubsub
 from shared.adapters.postgres import connect_to_url
 from shared.config import Settings, settings
 from shared.domain.terms import extra_terms
+from tests.scratch_postgres import scratch_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "dashboard-test"
@@ -272,6 +275,19 @@ def serve(postgres: PostgresServer, folder: Path, **more: str) -> Iterator[World
             maintenance.execute_simple(f"DROP DATABASE {name} WITH (FORCE)")
             maintenance.close()
             _forget()
+
+
+@contextmanager
+def dashboard_alone() -> Iterator[World]:
+    """A dashboard with a Postgres of its own, for a program that asks as fast as it can: no bound, and no log."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        scratch_postgres() as postgres,
+        serve(postgres, Path(folder), REQUESTS_PER_MINUTE="0", SEARCHES_PER_MINUTE="0") as world,
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stdout(nowhere),
+    ):
+        yield world
 
 
 def _forget() -> None:
