@@ -199,6 +199,7 @@ CREATE TABLE gdrive_chunks (
     recorded_at timestamptz NOT NULL DEFAULT app_now(),
     PRIMARY KEY (job_id, index) -- the idempotency record: a chunk delivered twice is one row
 );
+CREATE INDEX gdrive_chunks_by_user ON gdrive_chunks (user_id, recorded_at);
 
 CREATE FUNCTION words_of(person uuid, words tsvector) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     -- A word of two thousand bytes is none, and with the person before it Postgres would refuse it.
@@ -408,6 +409,18 @@ CREATE TABLE gdrive_audit_log (
 );
 CREATE INDEX gdrive_audit_log_by_user ON gdrive_audit_log (user_id, entry_id DESC);
 
+CREATE TABLE tallies ( -- what each person has, counted as it changes; a row for each change until they are folded
+    tally_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    what text NOT NULL CHECK (what IN ('files', 'seen', 'bytes', 'chunks')),
+    state text, -- of files
+    reason_code text,
+    count bigint NOT NULL DEFAULT 0,
+    amount bigint NOT NULL DEFAULT 0, -- bytes of files and of what was read of them; passages of chunks
+    latest timestamptz -- when one was understood, seen in a listing, read, recorded
+);
+CREATE INDEX tallies_by_user ON tallies (user_id);
+
 CREATE TABLE receipts (
     receipt_id uuid PRIMARY KEY, -- given to the person; says what was erased and nothing about whom
     erased_at timestamptz NOT NULL DEFAULT app_now(),
@@ -434,6 +447,107 @@ CREATE TABLE gdrive_census_findings ( -- what was not as in Drive, and is being 
     PRIMARY KEY (user_id, corpus, file_id),
     FOREIGN KEY (user_id, corpus) REFERENCES gdrive_censuses ON DELETE CASCADE
 );
+
+-- Counting as it changes: a page that says how far it is must not count eight million rows ------------------------------
+
+CREATE FUNCTION fold_tallies(person uuid) RETURNS void LANGUAGE sql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH taken AS (
+        DELETE FROM tallies WHERE user_id = person RETURNING what, state, reason_code, count, amount, latest
+    )
+    INSERT INTO tallies (user_id, what, state, reason_code, count, amount, latest)
+    SELECT person, what, state, reason_code, sum(count), sum(amount), max(latest)
+    FROM taken GROUP BY what, state, reason_code
+$$;
+COMMENT ON FUNCTION fold_tallies(uuid) IS 'One row for each thing that is counted of a person, instead of one a change.';
+
+CREATE FUNCTION tally_files() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO tallies (user_id, what, state, reason_code, count, amount, latest)
+        SELECT user_id, 'files', state, reason_code, count(*), coalesce(sum(size), 0), max(indexed_at)
+        FROM added GROUP BY user_id, state, reason_code
+        UNION ALL SELECT user_id, 'seen', NULL, NULL, 0, 0, max(seen_at) FROM added GROUP BY user_id;
+    ELSIF TG_OP = 'DELETE' THEN
+        -- Whoever is erased is not there any more, and nothing of theirs is counted.
+        INSERT INTO tallies (user_id, what, state, reason_code, count, amount)
+        SELECT user_id, 'files', r.state, r.reason_code, -count(*), -coalesce(sum(r.size), 0)
+        FROM removed r JOIN users USING (user_id) GROUP BY user_id, r.state, r.reason_code;
+    ELSE
+        INSERT INTO tallies (user_id, what, state, reason_code, count, amount, latest)
+        WITH changed AS (
+            SELECT 1 AS n, user_id, state, reason_code, size, indexed_at, seen_at FROM added
+            UNION ALL SELECT -1, user_id, state, reason_code, size, indexed_at, seen_at FROM removed
+        )
+        SELECT user_id, 'files', state, reason_code, sum(n), coalesce(sum(n * size), 0),
+            max(indexed_at) FILTER (WHERE n = 1)
+        FROM changed GROUP BY user_id, state, reason_code HAVING sum(n) <> 0 OR sum(n * size) <> 0
+        UNION ALL
+        SELECT user_id, 'seen', NULL, NULL, 0, 0, max(seen_at)
+        FROM changed GROUP BY user_id HAVING max(seen_at) > max(seen_at) FILTER (WHERE n = -1);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER tally_added AFTER INSERT ON gdrive_files
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION tally_files();
+CREATE TRIGGER tally_changed AFTER UPDATE ON gdrive_files
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION tally_files();
+CREATE TRIGGER tally_removed AFTER DELETE ON gdrive_files
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION tally_files();
+
+CREATE FUNCTION tally_bytes() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO tallies (user_id, what, amount)
+        SELECT user_id, 'bytes', -sum(r.bytes_read) FROM removed r JOIN users USING (user_id) GROUP BY user_id
+        HAVING sum(r.bytes_read) <> 0;
+    ELSE
+        INSERT INTO tallies (user_id, what, amount, latest) VALUES (NEW.user_id, 'bytes',
+            NEW.bytes_read - CASE TG_OP WHEN 'UPDATE' THEN OLD.bytes_read ELSE 0 END, NEW.updated_at);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER tally_begun AFTER INSERT ON gdrive_jobs
+    FOR EACH ROW WHEN (NEW.bytes_read <> 0) EXECUTE FUNCTION tally_bytes();
+CREATE TRIGGER tally_read AFTER UPDATE ON gdrive_jobs
+    FOR EACH ROW WHEN (NEW.bytes_read <> OLD.bytes_read) EXECUTE FUNCTION tally_bytes();
+CREATE TRIGGER tally_removed AFTER DELETE ON gdrive_jobs
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION tally_bytes();
+
+CREATE FUNCTION tally_chunks() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO tallies (user_id, what, count, amount)
+        SELECT user_id, 'chunks', -count(*), -sum(r.passages) FROM removed r JOIN users USING (user_id) GROUP BY user_id;
+    ELSE
+        INSERT INTO tallies (user_id, what, count, amount, latest)
+        SELECT user_id, 'chunks', count(*), sum(passages), max(recorded_at) FROM added GROUP BY user_id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER tally_added AFTER INSERT ON gdrive_chunks
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION tally_chunks();
+CREATE TRIGGER tally_removed AFTER DELETE ON gdrive_chunks
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION tally_chunks();
+
+CREATE FUNCTION fold_now_and_then() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    -- Two at once would each take what the other one takes. Who comes second leaves it.
+    IF pg_try_advisory_xact_lock(hashtextextended('tallies of ' || NEW.user_id, 0)) THEN
+        PERFORM fold_tallies(NEW.user_id);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER fold AFTER INSERT ON tallies
+    FOR EACH ROW WHEN (NEW.tally_id % 256 = 0) EXECUTE FUNCTION fold_now_and_then();
 
 -- Doors without a person yet: each finds one row by a secret and does one thing ----------------------------------------
 
@@ -880,13 +994,13 @@ COMMENT ON FUNCTION similar_passages(text, bigint, integer, integer) IS
 DO $$
 DECLARE
     personal text;
-    doors text[] := ARRAY['users', 'signin_codes', 'sessions', 'vouched_people'];
+    doors text[] := ARRAY['users', 'signin_codes', 'sessions', 'vouched_people', 'tallies'];
     searched text[] := ARRAY['memories', 'entities', 'gdrive_files', 'gdrive_censuses', 'gdrive_census_findings', 'gdrive_webhooks'];
 BEGIN
     FOREACH personal IN ARRAY ARRAY['users', 'user_google_credentials', 'settings', 'signin_codes', 'sessions',
         'gdrive_files', 'gdrive_jobs', 'gdrive_chunks', 'memories', 'entities', 'relations', 'gdrive_webhooks',
         'file_events', 'costs', 'forecasts', 'reservations', 'paid_pages', 'paid_vectors', 'pauses', 'gdrive_audit_log',
-        'gdrive_censuses', 'gdrive_census_findings', 'idempotent_requests', 'vouched_people']
+        'gdrive_censuses', 'gdrive_census_findings', 'idempotent_requests', 'vouched_people', 'tallies']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', personal);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', personal);
@@ -911,7 +1025,7 @@ BEGIN
         IF personal = 'gdrive_audit_log' THEN -- append only, except that an erased person leaves nothing
             EXECUTE format('GRANT INSERT ON %I TO drivestream_worker', personal);
             EXECUTE format('GRANT INSERT, DELETE ON %I TO drivestream_caretaker', personal);
-        ELSE
+        ELSIF personal <> 'tallies' THEN -- counted by triggers alone
             EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %I TO drivestream_worker, drivestream_caretaker', personal);
         END IF;
     END LOOP;
@@ -941,6 +1055,11 @@ ALTER FUNCTION stand_still() OWNER TO drivestream_definer;
 ALTER FUNCTION channel_totals() OWNER TO drivestream_definer;
 ALTER FUNCTION census_totals() OWNER TO drivestream_definer;
 ALTER FUNCTION instance_pace() OWNER TO drivestream_definer;
+ALTER FUNCTION fold_tallies(uuid) OWNER TO drivestream_definer;
+ALTER FUNCTION tally_files() OWNER TO drivestream_definer;
+ALTER FUNCTION tally_bytes() OWNER TO drivestream_definer;
+ALTER FUNCTION tally_chunks() OWNER TO drivestream_definer;
+ALTER FUNCTION fold_now_and_then() OWNER TO drivestream_definer;
 ALTER FUNCTION nearest_passages OWNER TO drivestream_definer;
 ALTER FUNCTION search_passages OWNER TO drivestream_definer;
 ALTER FUNCTION similar_passages OWNER TO drivestream_definer;
@@ -953,6 +1072,11 @@ REVOKE ALL ON FUNCTION stand_still() FROM PUBLIC;
 REVOKE ALL ON FUNCTION channel_totals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION census_totals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION instance_pace() FROM PUBLIC;
+REVOKE ALL ON FUNCTION fold_tallies(uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tally_files() FROM PUBLIC;
+REVOKE ALL ON FUNCTION tally_bytes() FROM PUBLIC;
+REVOKE ALL ON FUNCTION tally_chunks() FROM PUBLIC;
+REVOKE ALL ON FUNCTION fold_now_and_then() FROM PUBLIC;
 REVOKE ALL ON FUNCTION nearest_passages FROM PUBLIC;
 REVOKE ALL ON FUNCTION search_passages FROM PUBLIC;
 REVOKE ALL ON FUNCTION similar_passages FROM PUBLIC;

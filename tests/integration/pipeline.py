@@ -56,6 +56,7 @@ from shared.adapters.pubsub import Outbox
 from shared.config import Settings
 from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, MY_DRIVE, SYNC_REQUESTS, TICKS
 from tests.contract.pdfs import number_on
+from tests.integration.tallied import wrongly_counted
 from tests.scratch_postgres import copy_new_database
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ PERSONAL = (
     "users", "user_google_credentials", "settings", "signin_codes", "sessions", "gdrive_files", "gdrive_jobs",
     "gdrive_chunks", "memories", "entities", "relations", "gdrive_webhooks", "file_events", "costs", "forecasts",
     "reservations", "paid_pages", "paid_vectors", "pauses", "gdrive_audit_log", "gdrive_censuses",
-    "gdrive_census_findings", "idempotent_requests", "vouched_people",
+    "gdrive_census_findings", "idempotent_requests", "vouched_people", "tallies",
 )  # fmt: skip
 
 
@@ -461,8 +462,10 @@ class Pipeline:
         return [name for name in self.pubsub.backlog() if name == subscription or name.startswith(f"{subscription}-")]
 
     def settle(self) -> None:
-        """Wait until no message is on its way: every push has been answered for good."""
+        """Wait until no message is on its way: every push has been answered for good. Whatever happened, what is
+        counted as it changes is what is there."""
         wait_for(lambda: not self.backlog(), lambda: f"still on their way: {self.backlog()}")
+        assert not wrongly_counted(self.sql)
 
     def backlog(self) -> dict[str, int]:
         """Unacknowledged messages of the functions' subscriptions that are not held."""

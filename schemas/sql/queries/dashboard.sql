@@ -1,7 +1,28 @@
 -- What one person sees.
 
+-- name: status_totals
+-- How much there is of everything, from what is counted as it changes.
+SELECT
+    coalesce(sum(count) FILTER (WHERE state NOT IN ('folder', 'deleted')), 0)::bigint AS listed,
+    coalesce(sum(count) FILTER (WHERE state = 'indexed'), 0)::bigint AS indexed,
+    0::bigint AS unchanged,
+    coalesce(sum(count) FILTER (WHERE state = 'skipped'), 0)::bigint AS skipped,
+    coalesce(sum(count) FILTER (WHERE state = 'failed'), 0)::bigint AS failed,
+    coalesce(sum(count) FILTER (WHERE state = 'deleted'), 0)::bigint AS deleted,
+    coalesce(sum(count) FILTER (WHERE state = 'queued'), 0)::bigint AS queued,
+    coalesce(sum(count) FILTER (WHERE state = 'processing'), 0)::bigint AS processing,
+    coalesce(sum(count) FILTER (WHERE state = 'waiting'), 0)::bigint AS waiting,
+    coalesce(sum(amount) FILTER (WHERE state NOT IN ('folder', 'deleted')), 0)::bigint AS listed_bytes,
+    coalesce(sum(amount) FILTER (WHERE state IN ('queued', 'processing')), 0)::bigint AS bytes_to_go,
+    max(latest) FILTER (WHERE what = 'files') AS last_indexed_at,
+    coalesce(sum(amount) FILTER (WHERE what = 'bytes'), 0)::bigint AS bytes,
+    coalesce(sum(count) FILTER (WHERE what = 'chunks'), 0)::bigint AS chunks,
+    coalesce(sum(amount) FILTER (WHERE what = 'chunks'), 0)::bigint AS passages
+FROM tallies WHERE user_id = app_user_id();
+
 -- name: status_counts
--- Every listed file is in exactly one state; `unchanged` were indexed before `since` and still are.
+-- The same since a moment, counted row by row. Every listed file is in exactly one state; `unchanged` were indexed
+-- before `since` and still are.
 SELECT
     count(*) FILTER (WHERE state NOT IN ('folder', 'deleted')) AS listed,
     count(*) FILTER (WHERE state = 'indexed' AND indexed_at >= CAST(:since AS timestamptz)) AS indexed,
@@ -29,20 +50,26 @@ SELECT
 
 -- name: status_reasons
 -- Why files are skipped, failed or waiting, most frequent first.
-SELECT reason_code AS code, min(reason) AS example, count(*) AS files FROM gdrive_files
+SELECT reason_code AS code, sum(count)::bigint AS files FROM tallies
 WHERE user_id = app_user_id() AND state IN ('skipped', 'failed', 'waiting')
-GROUP BY reason_code ORDER BY files DESC, code;
+GROUP BY reason_code HAVING sum(count) > 0 ORDER BY files DESC, code;
 
 -- name: files_page
--- A page of files, newest state first, after a cursor of (state_at, file_id).
-SELECT file_id, name, mime_type, size, state, reason_code, reason, next_try, truncated_at, modified_time, state_at,
-    indexed_at, web_view_link, drive_id, parents
-FROM gdrive_files
-WHERE user_id = app_user_id() AND state <> 'folder'
-    AND (CAST(:state AS text) IS NULL AND state <> 'deleted' OR state = CAST(:state AS text))
-    AND (CAST(:before AS timestamptz) IS NULL
-        OR (state_at, file_id) < (CAST(:before AS timestamptz), CAST(:before_id AS text)))
-ORDER BY state_at DESC, file_id DESC LIMIT :most;
+-- A page of files, newest state first, after a cursor of (state_at, file_id): the first ones of each state, which its
+-- index has in order, and of these the first.
+SELECT f.* FROM unnest(CASE WHEN CAST(:state AS text) IS NULL
+        THEN ARRAY['queued', 'processing', 'waiting', 'indexed', 'skipped', 'failed']
+        ELSE ARRAY[nullif(CAST(:state AS text), 'folder')] END) AS of(state)
+CROSS JOIN LATERAL (
+    SELECT file_id, name, mime_type, size, state, reason_code, reason, next_try, truncated_at, modified_time, state_at,
+        indexed_at, web_view_link, drive_id, parents
+    FROM gdrive_files
+    WHERE user_id = app_user_id() AND gdrive_files.state = of.state
+        AND (CAST(:before AS timestamptz) IS NULL OR state_at <= CAST(:before AS timestamptz)
+            AND (state_at, file_id) < (CAST(:before AS timestamptz), CAST(:before_id AS text)))
+    ORDER BY state_at DESC, file_id DESC LIMIT :most
+) AS f
+ORDER BY f.state_at DESC, f.file_id DESC LIMIT :most;
 
 -- name: file
 -- One file with everything we know about it.
@@ -214,11 +241,13 @@ SELECT app_now() AS now;
 -- name: status_recent
 -- What the last minute brought: the only speed that is true now.
 SELECT
-    count(*) FILTER (WHERE state IN ('indexed', 'skipped', 'failed')) AS files,
+    count(*) AS files,
     coalesce(sum(size) FILTER (WHERE state = 'indexed'), 0)::bigint AS bytes,
     coalesce((SELECT sum(passages) FROM gdrive_chunks
         WHERE user_id = app_user_id() AND recorded_at >= app_now() - interval '1 minute'), 0)::bigint AS passages
-FROM gdrive_files WHERE user_id = app_user_id() AND state_at >= app_now() - interval '1 minute';
+FROM gdrive_files
+WHERE user_id = app_user_id() AND state IN ('indexed', 'skipped', 'failed')
+    AND state_at >= app_now() - interval '1 minute';
 
 -- name: status_pace
 -- How fast files have been done in the last ten minutes, or since the first of them.

@@ -97,9 +97,9 @@ WHERE u.user_id = app_user_id() GROUP BY u.user_id;
 -- name: last_work
 -- When each step was last taken for this person.
 SELECT
-    (SELECT max(seen_at) FROM gdrive_files WHERE user_id = app_user_id()) AS listed_at,
-    (SELECT max(updated_at) FROM gdrive_jobs WHERE user_id = app_user_id()) AS read_at,
-    (SELECT max(recorded_at) FROM gdrive_chunks WHERE user_id = app_user_id()) AS understood_at,
+    (SELECT max(latest) FROM tallies WHERE user_id = app_user_id() AND what = 'seen') AS listed_at,
+    (SELECT max(latest) FROM tallies WHERE user_id = app_user_id() AND what = 'bytes') AS read_at,
+    (SELECT max(latest) FROM tallies WHERE user_id = app_user_id() AND what = 'chunks') AS understood_at,
     (SELECT max(updated_at) FROM gdrive_webhooks WHERE user_id = app_user_id()) AS channel_at,
     (SELECT max(finished_at) FROM gdrive_censuses WHERE user_id = app_user_id()) AS compared_at,
     (SELECT count(*) FROM gdrive_files WHERE user_id = app_user_id() AND state = 'queued') AS queued,
