@@ -102,7 +102,7 @@ SELECT
     (SELECT max(latest) FROM tallies WHERE user_id = app_user_id() AND what = 'chunks') AS understood_at,
     (SELECT max(updated_at) FROM gdrive_webhooks WHERE user_id = app_user_id()) AS channel_at,
     (SELECT max(finished_at) FROM gdrive_censuses WHERE user_id = app_user_id()) AS compared_at,
-    (SELECT count(*) FROM gdrive_files WHERE user_id = app_user_id() AND state = 'queued') AS queued,
+    (SELECT coalesce(sum(count), 0)::bigint FROM tallies WHERE user_id = app_user_id() AND state = 'queued') AS queued,
     (SELECT extract(epoch FROM app_now() - min(state_at)) FROM gdrive_files
         WHERE user_id = app_user_id() AND state = 'queued') AS queued_for,
-    (SELECT count(*) FROM gdrive_files WHERE user_id = app_user_id() AND state = 'waiting') AS waiting;
+    (SELECT coalesce(sum(count), 0)::bigint FROM tallies WHERE user_id = app_user_id() AND state = 'waiting') AS waiting;
