@@ -51,6 +51,8 @@ class Settings:
     searches_per_minute: int = 120  # each may cost a call of a model
     # Google's services.
     drive_endpoint: str = "https://www.googleapis.com"
+    firestore_endpoint: str = "https://firestore.googleapis.com"  # for plain requests; the clients know theirs
+    pubsub_endpoint: str = "https://pubsub.googleapis.com"
     secretmanager_endpoint: str = "https://secretmanager.googleapis.com"
     documentai_endpoint: str = "https://us-documentai.googleapis.com"
     documentai_processor: str = ""  # projects/P/locations/L/processors/ID/processorVersions/V: never a moving default

@@ -17,8 +17,8 @@ import functions_framework
 
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared import log
-from shared.adapters.firestore import Channel, Channels
-from shared.adapters.pubsub import Outbox
+from shared.adapters.edge import Channel, KnownChannels
+from shared.adapters.publish_requests import PlainOutbox
 from shared.config import Settings, settings
 from shared.domain.errors import BadRequest, Unavailable
 from shared.domain.names import SYNC_REQUESTS
@@ -38,7 +38,7 @@ def drive_webhook(request: flask.Request) -> flask.Response:
     if request.path != "/":
         raise BadRequest("There is nothing here.", status=404)
     config = settings()
-    channels = Channels(config)
+    channels = KnownChannels(config)
     channel = authentic(request, channels)
     if not channel.resource_id:
         # Whoever opened it may never learn of it: from here on it can be stopped.
@@ -49,7 +49,7 @@ def drive_webhook(request: flask.Request) -> flask.Response:
     return flask.Response(status=204)
 
 
-def authentic(request: flask.Request, channels: Channels) -> Channel:
+def authentic(request: flask.Request, channels: KnownChannels) -> Channel:
     """The channel of this notification. Raises `BadRequest` for a forged one, always in the same words."""
     channel_id = request.headers.get("X-Goog-Channel-ID", "")
     token = request.headers.get("X-Goog-Channel-Token", "")
@@ -68,10 +68,10 @@ def authentic(request: flask.Request, channels: Channels) -> Channel:
 
 def notify(channel: Channel, config: Settings) -> None:
     """Ask for a sync of the channel's corpus, once for a burst."""
-    channels = Channels(config)
+    channels = KnownChannels(config)
     if not channels.announce(channel, quiet_seconds=QUIET_SECONDS):
         return
-    outbox = Outbox(config, timeout=20.0)
+    outbox = PlainOutbox(config)
     try:
         outbox.publish(
             SYNC_REQUESTS,

@@ -23,10 +23,10 @@ import functions_framework
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared import log
 from shared.adapters import oauth
-from shared.adapters.firestore import AccessTokens, Connections, OAuthStates
+from shared.adapters.edge import OAuthStates, forget_access_token, open_connection
 from shared.adapters.hold import hold
 from shared.adapters.postgres import Database, Transaction
-from shared.adapters.pubsub import Outbox
+from shared.adapters.publish_requests import PlainOutbox
 from shared.adapters.sealing import Seal
 from shared.adapters.secrets import Secrets
 from shared.config import Settings, settings
@@ -150,11 +150,11 @@ def _keep(config: Settings, grant: oauth.Grant, claims: dict[str, object], vouch
         action = "connect" if known is None else "reconnect"
         tx.run("note_audit", action=action, file_id=None, revision=None, bytes=None, why="consent", outcome="ok")
         # While the person is held, so that an erasure that begins now closes what is opened here.
-        Connections(config).open(user_id)
+        open_connection(config, user_id)
         return user_id, back
 
     user_id, back = database().run_transaction(None, story)
-    AccessTokens(config).forget(user_id)
+    forget_access_token(config, user_id)
     return user_id, back
 
 
@@ -191,7 +191,7 @@ def _offer_signin(user_id: str, code: str) -> None:
 
 
 def _ask_for_sync(config: Settings, user_id: str) -> None:
-    outbox = Outbox(config)
+    outbox = PlainOutbox(config)
     outbox.publish(
         SYNC_REQUESTS, SyncRequested(user_id=user_id, corpus=MY_DRIVE, reason=SyncRequested.Reason.CONNECTED)
     )

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from schemas.messages.tick_pb2 import Tick
+from shared.adapters.documents import Collections
 from shared.config import Settings
 from shared.domain import names
 
@@ -21,10 +22,9 @@ _SIGNS = {
     "cloud_sql": {"CLOUD_SQL_INSTANCE"},
     "document_ai": {"DOCUMENTAI_ENDPOINT"},
     "vertex_ai": {"VERTEX_ENDPOINT"},
-    "firestore": {"google.cloud.firestore"},
+    "firestore": {"FIRESTORE_ENDPOINT", "google.cloud.firestore"},
 }
 _POOL = re.compile(r"\bDatabase\(settings\(\)")
-_COLLECTION = re.compile(r'\.collection\("(\w+)"\)')
 _LOGIN = re.compile(r"\['drivestream_(\w+)', 'drivestream_\w+'\]")
 
 
@@ -53,14 +53,13 @@ class Code:
 
 def read_code() -> Code:
     """All that is needed, from the source as it is."""
-    firestore = "".join(path.read_text() for path in ROOT.glob("shared/adapters/*.py"))
     return Code(
         functions={path.parent.name: _function(path.parent.name) for path in ROOT.glob("functions/*/main.py")},
         settings=frozenset(_settings()),
         topics=frozenset(_topics().values()),
         messages=frozenset(path.name for path in ROOT.glob("schemas/messages/*.proto")),
         duties=frozenset(_DUTIES),
-        collections=frozenset(_COLLECTION.findall(firestore)) - {"connections", "cursors"},  # these stay
+        collections=frozenset(Collections) - {Collections.CONNECTIONS, Collections.CURSORS},  # these stay
         logins=frozenset(_LOGIN.findall((ROOT / "schemas" / "sql" / "roles.sql").read_text())) - {"app"},
     )
 

@@ -17,7 +17,7 @@ import requests
 from infra.local.errors import StackError
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared.adapters.access import Access
-from shared.adapters.firestore import AccessTokens, Connections
+from shared.adapters.edge import forget_access_token, open_connection
 from shared.adapters.oauth import OAuthMisconfigured
 from shared.adapters.postgres import Database, Transaction
 from shared.adapters.pubsub import Outbox
@@ -72,8 +72,8 @@ def connect_by_refresh_token(settings: Settings, refresh_token: str) -> str:
         tx.rows("resume_waiting")
 
     database.run_transaction(user_id, story)
-    Connections(settings).open(user_id)
-    AccessTokens(settings).forget(user_id)
+    open_connection(settings, user_id)
+    forget_access_token(settings, user_id)
     outbox = Outbox(settings)
     outbox.publish(
         SYNC_REQUESTS, SyncRequested(user_id=user_id, corpus=MY_DRIVE, reason=SyncRequested.Reason.CONNECTED)

@@ -43,7 +43,10 @@ GOOGLES = (
     "OAUTH_CERTS_URL",
     "OAUTH_ISSUER",
 )
-SERVICES = ("postgres", "google", "firestore", "pubsub", "secretmanager", "vertex", "documentai", "telemetry")
+SERVICES = (
+    "postgres", "google", "firestore", "firestore_rest", "pubsub", "pubsub_rest", "secretmanager", "vertex",
+    "documentai", "telemetry",
+)  # fmt: skip
 # How many pushes a function has under way. More than this only makes two cores take turns.
 PUSHES = {
     "change-lister": 4,
@@ -194,7 +197,7 @@ class Stack:
         except LayoutError as error:
             raise StackError(f"{str(error).rstrip('.')}. Correct it, or give another --folder.") from error
         self.firestore = FirestoreServer(path / "firestore", indexes=described["indexes"], ttl=described["ttl"])
-        self._run("firestore", self.firestore)
+        self._run("firestore", self.firestore, self._ports["firestore_rest"])
         self.pubsub = PubSubServer(
             path / "pubsub",
             project=PROJECT,
@@ -203,7 +206,7 @@ class Stack:
             push_concurrency=PUSHES,
             backoff_scale=0.05,
         )
-        self._run("pubsub", self.pubsub)
+        self._run("pubsub", self.pubsub, self._ports["pubsub_rest"])
         self._start_vault_and_models()
         if not self.options.processes:
             self._load_functions()
@@ -261,8 +264,8 @@ class Stack:
             raise StackError(f"The database given by --database cannot be used: {said}.") from error
         return self.options.database_url
 
-    def _run(self, name: str, server: Any) -> None:
-        server.start(self._ports[name])
+    def _run(self, name: str, server: Any, *more_ports: int) -> None:
+        server.start(self._ports[name], *more_ports)
         self._running.append(server)
 
     def _url(self, name: str) -> str:
@@ -280,7 +283,9 @@ class Stack:
             "GOOGLE_CLOUD_UNIVERSE_DOMAIN": UNIVERSE,
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.google.service_account_file()),
             "PUBSUB_EMULATOR_HOST": self.pubsub.url,
+            "PUBSUB_ENDPOINT": self.pubsub.rest_url,
             "FIRESTORE_EMULATOR_HOST": self.firestore.url,
+            "FIRESTORE_ENDPOINT": self.firestore.rest_url,
             "DATABASE_URL": database_url,
             "DATABASE_CONNECTIONS": "5",
             "CONNECT_URL": self._url("oauth_callback"),

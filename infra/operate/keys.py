@@ -10,7 +10,7 @@ from google.api_core.client_options import ClientOptions
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
 from infra.operate.command import Refused
-from shared.adapters.google_calls import classified
+from shared.adapters.google_clients import classified
 from shared.adapters.secrets import SERVICE, Secrets
 from shared.config import Settings
 

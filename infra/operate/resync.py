@@ -15,6 +15,7 @@ from typing import Any
 from infra.local.options import Parser
 from infra.operate.command import Refused, Say, run
 from schemas.messages.tick_pb2 import Tick
+from shared.adapters.edge import open_connection
 from shared.adapters.firestore import Connections
 from shared.adapters.postgres import Database
 from shared.adapters.pubsub import Outbox
@@ -42,11 +43,11 @@ def resync(config: Settings, chosen: Namespace, say: Say) -> dict[str, Any]:
     """Settle who is who where that is asked for, and have the caretaker do the rest. Safe to repeat."""
     if chosen.gone and not chosen.restored:
         raise Refused("--gone says what to do after a restore: give --restored with it.")
-    database, connections = Database(config, "drivestream_caretaker"), Connections(config)
+    database = Database(config, "drivestream_caretaker")
     with database.transaction(None) as tx:
         staying = {str(row["user_id"]) for row in tx.rows("people_who_stay")}
         everybody = {str(row["user_id"]) for row in tx.rows("everybody")}
-    connected = connections.everybody()
+    connected = Connections(config).everybody()
     gone, unknown = staying - connected, connected - everybody
     result: dict[str, Any] = {"people": len(staying), "gone": len(gone), "unknown": len(unknown)}
     if chosen.restored:
@@ -57,7 +58,7 @@ def resync(config: Settings, chosen: Namespace, say: Say) -> dict[str, Any]:
         say("Nothing was done: this is what would be.")
         return result
     if chosen.restored:
-        _settle(database, connections, gone, unknown, forget=chosen.gone == "forget")
+        _settle(config, database, gone, unknown, forget=chosen.gone == "forget")
         say("Everybody signs in again.")
     outbox = Outbox(config)
     duties = [Tick.Duty.REAP, Tick.Duty.CENSUS, *([Tick.Duty.ERASE] if chosen.gone == "forget" else [])]
@@ -79,7 +80,8 @@ def _require_decision(decision: str | None, staying: set[str], gone: set[str]) -
         raise Refused("Nobody at all is connected by Firestore: it was lost, and nobody left. Use --gone reopen.")
 
 
-def _settle(database: Database, connections: Connections, gone: set[str], unknown: set[str], *, forget: bool) -> None:
+def _settle(config: Settings, database: Database, gone: set[str], unknown: set[str], *, forget: bool) -> None:
+    connections = Connections(config)
     with database.transaction(None) as tx:
         tx.run("end_sessions")
         if forget:
@@ -89,7 +91,7 @@ def _settle(database: Database, connections: Connections, gone: set[str], unknow
         connections.erase(user_id)
     if not forget:
         for user_id in gone:
-            connections.open(user_id)
+            open_connection(config, user_id)
 
 
 if __name__ == "__main__":

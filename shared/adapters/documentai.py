@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from google.auth.credentials import Credentials
 
 from shared import tracing
-from shared.adapters.google_calls import BadAnswer, InvalidArgument, classified, patiently
+from shared.adapters.google_calls import BadAnswer, InvalidArgument, patiently
 from shared.config import Settings
 from shared.domain.errors import Skipped
 from shared.domain.quota import DOCUMENT_AI
@@ -97,6 +97,8 @@ class Recognizer:
             "skip_human_review": True,
             "imageless_mode": self._settings.documentai_imageless,
         }
+        from shared.adapters.google_clients import classified  # brings gRPC, as the client does
+
         with classified(SERVICE):
             return client.process_document(request=request, timeout=timeout, retry=None).document
 

@@ -1,26 +1,20 @@
-"""Firestore: what is hot or must live at the edge.
+"""Firestore by Google's client: what takes a transaction or a query.
 
-connections/{user_id}         exists while the person is connected; every other write checks it in its transaction
-oauth_states/{hash}           one consent in progress: one use, ten minutes, bound to one browser
-channels/{channel_id}         a notification channel: token hash, resource, expiry
-cursors/{user_id}~{corpus}    how far the changes of a corpus are read: tokens, lease with epoch, `dirty`
-access_tokens/{user_id}       a sealed access token until it expires, and who is refreshing it
-file_metadata/{user_id}~{id}  what Drive said of a file that is asked about for its name or place only, for 300 s
-quota/{purse}~{span}...       what is leased of Drive's quotas: `shared.adapters.ledger`
-
-Times of leases are compared with the server's clock (a snapshot's read time), never with ours. Expiry is checked here;
-Firestore's own TTL only collects garbage. No document is written by everybody.
+What each collection holds, and by which clock, is said in `shared.adapters.documents`; what the doors do, a document at
+a time and without this client, is in `shared.adapters.edge`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.adapters.documents import Collections
+from shared.adapters.edge import LONG_AGO, Channel, channel_of
 from shared.config import Settings
 from shared.domain.errors import Rejected, Superseded, Unavailable
 
@@ -30,8 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _clients: dict[str, Client] = {}
 _lock = threading.Lock()
-_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-_DOOR_SECONDS = 8.0
+# Whose documents bear a user id.
+_OF_A_PERSON = (Collections.CURSORS, Collections.CHANNELS, Collections.ACCESS_TOKENS, Collections.FILE_METADATA)
 _DOCUMENTS = 400  # of one transaction; Firestore takes 500 writes
 
 
@@ -52,8 +46,7 @@ def client(settings: Settings) -> Client:
 
 
 def _google() -> Any:
-    """Google's own errors, imported when they are needed: they bring gRPC, a tenth of a second that the start of a
-    door need not pay."""
+    """Google's own errors, imported when they are needed: they bring gRPC, a tenth of a second."""
     from google.api_core import exceptions
 
     return exceptions
@@ -70,14 +63,6 @@ def translated() -> Iterator[None]:
         raise Unavailable(f"Firestore does not answer: {type(error).__name__}.") from error
 
 
-def _briefly() -> dict[str, Any]:
-    """How long a door waits for Firestore: the library would keep a person, or Drive, waiting for five minutes."""
-    from google.api_core.retry import Retry, if_exception_type
-
-    passing = if_exception_type(_google().InternalServerError, _google().ServiceUnavailable)
-    return {"retry": Retry(passing, initial=0.1, maximum=1.0, timeout=_DOOR_SECONDS), "timeout": _DOOR_SECONDS}
-
-
 def transact(settings: Settings, story: Callable[[Transaction], T]) -> T:
     """Run a story in a transaction, again when another one was faster."""
     from google.cloud import firestore
@@ -91,15 +76,10 @@ def transact(settings: Settings, story: Callable[[Transaction], T]) -> T:
 
 
 class Connections:
-    """Who is connected. Erasing a person begins with the end of this document."""
+    """Who is connected, since `edge.open_connection`. Erasing a person begins with the end of this document."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-
-    def open(self, user_id: str) -> None:
-        """From here on Firestore may be written for this person."""
-        with translated():
-            self._of(user_id).set({"user_id": user_id, "opened_at": _server_time()})
 
     def close(self, user_id: str) -> None:
         """From here on nothing is written for this person any more."""
@@ -109,13 +89,13 @@ class Connections:
     def everybody(self) -> set[str]:
         """The ids of all who are connected."""
         with translated():
-            return {snapshot.id for snapshot in client(self._settings).collection("connections").stream()}
+            return {snapshot.id for snapshot in client(self._settings).collection(Collections.CONNECTIONS).stream()}
 
     def erase(self, user_id: str) -> int:
         """Remove every document that bears the user id; returns how many there were."""
         removed = 0
         with translated():
-            for collection in ("cursors", "channels", "access_tokens", "file_metadata"):
+            for collection in _OF_A_PERSON:
                 query = client(self._settings).collection(collection).where(filter=_equal("user_id", user_id))
                 for snapshot in query.stream():
                     snapshot.reference.delete()
@@ -123,80 +103,29 @@ class Connections:
         return removed
 
     def _of(self, user_id: str) -> DocumentReference:
-        return client(self._settings).collection("connections").document(user_id)
-
-
-class OAuthStates:
-    """Consents in progress, each usable once by the browser that began it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def begin(self, state_hash: str, fields: Mapping[str, Any]) -> None:
-        """Remember a consent. The state itself is never stored, only its hash."""
-        # For the collection of garbage only: whether it is too old, the server's clock decides.
-        expires = datetime.now(UTC) + timedelta(seconds=self._settings.state_seconds)
-        with translated():
-            self._of(state_hash).create({**fields, "expires_at": expires}, **_briefly())
-
-    def consume(self, state_hash: str) -> dict[str, Any] | None:
-        """The fields, once. None when the state is unknown, used or too old."""
-        reference = self._of(state_hash)
-        with translated():
-            snapshot = reference.get(**_briefly())
-            if not snapshot.exists:
-                return None
-            unused = client(self._settings).write_option(last_update_time=snapshot.update_time)
-            try:
-                reference.delete(option=unused, **_briefly())
-            except (_google().FailedPrecondition, _google().NotFound):
-                return None  # of several at once, one is the first
-        fields: dict[str, Any] = snapshot.to_dict() or {}
-        ends = snapshot.create_time + timedelta(seconds=self._settings.state_seconds)
-        return fields if ends > snapshot.read_time else None
-
-    def _of(self, state_hash: str) -> DocumentReference:
-        return client(self._settings).collection("oauth_states").document(state_hash)
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A notification channel as the public door needs it. The token is stored as its SHA-256 only."""
-
-    channel_id: str
-    user_id: str
-    corpus: str
-    token_hash: bytes
-    resource_id: str  # empty until Drive has answered
-    expires_at: datetime
-    recorded_at: datetime
-    announced_at: datetime  # when the door last asked for a sync that has not begun yet
-    notified_at: datetime  # when the door last believed a notification
-    now: datetime  # the server's clock when this was read
+        return client(self._settings).collection(Collections.CONNECTIONS).document(user_id)
 
 
 class Channels:
-    """Channels by id."""
+    """Channels, for whoever opens and stops them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def find(self, channel_id: str) -> Channel | None:
-        """The channel, or None."""
-        with translated():
-            snapshot = self._of(channel_id).get(**_briefly())
-        return _channel(snapshot) if snapshot.exists else None
-
     def of_corpus(self, user_id: str, corpus: str) -> list[Channel]:
         """Every channel of a corpus that is recorded, newest expiry first."""
-        query = client(self._settings).collection("channels").where(filter=_equal("cursor", _key(user_id, corpus)))
+        query = (
+            client(self._settings)
+            .collection(Collections.CHANNELS)
+            .where(filter=_equal("cursor", _key(user_id, corpus)))
+        )
         with translated():
             found = [_channel(snapshot) for snapshot in query.stream()]
         return sorted(found, key=lambda channel: channel.expires_at, reverse=True)
 
     def of_person(self, user_id: str) -> list[Channel]:
         """Every channel of a person."""
-        query = client(self._settings).collection("channels").where(filter=_equal("user_id", user_id))
+        query = client(self._settings).collection(Collections.CHANNELS).where(filter=_equal("user_id", user_id))
         with translated():
             return [_channel(snapshot) for snapshot in query.stream()]
 
@@ -211,7 +140,7 @@ class Channels:
         recorded_at: datetime,
     ) -> None:
         """Write the channel down before Drive is asked for it: its first message may come before the answer."""
-        connection = client(self._settings).collection("connections").document(user_id)
+        connection = client(self._settings).collection(Collections.CONNECTIONS).document(user_id)
         reference = self._of(channel_id)
 
         def story(transaction: Transaction) -> None:
@@ -224,7 +153,7 @@ class Channels:
                 "resource_id": "",
                 "expires_at": expires_at,
                 "recorded_at": recorded_at,
-                "announced_at": _LONG_AGO,
+                "announced_at": LONG_AGO,
             }
             transaction.create(reference, fields)
 
@@ -235,49 +164,13 @@ class Channels:
         with translated():
             self._of(channel_id).update({"resource_id": resource_id, "expires_at": expires_at})
 
-    def adopt(self, channel: Channel, resource_id: str) -> None:
-        """Drive's message names the resource of a channel whose opening was not answered, or not yet."""
-        reference = self._of(channel.channel_id)
-        with translated():
-            snapshot = reference.get(**_briefly())
-            if not snapshot.exists or snapshot.get("resource_id"):
-                return
-            unchanged = client(self._settings).write_option(last_update_time=snapshot.update_time)
-            # Who was faster knew the same from Drive's answer, or has forgotten the channel.
-            with suppress(_google().FailedPrecondition, _google().NotFound):
-                reference.update({"resource_id": resource_id}, option=unchanged, **_briefly())
-
     def forget(self, channel_id: str) -> None:
         """The channel is stopped or never came to be."""
         with translated():
             self._of(channel_id).delete()
 
-    def announce(self, channel: Channel, *, quiet_seconds: float) -> bool:
-        """Should a sync be asked for now? No when one was asked for a moment ago and has not begun."""
-        reference = self._of(channel.channel_id)
-        for _ in range(5):
-            with translated():
-                snapshot = reference.get(**_briefly())
-                if not snapshot.exists:
-                    return False
-                if snapshot.get("announced_at") > snapshot.read_time - timedelta(seconds=quiet_seconds):
-                    return False
-                unchanged = client(self._settings).write_option(last_update_time=snapshot.update_time)
-                try:
-                    now = snapshot.read_time
-                    reference.update({"announced_at": now, "notified_at": now}, option=unchanged, **_briefly())
-                except (_google().FailedPrecondition, _google().NotFound):
-                    continue  # somebody was faster; what they did decides
-            return True
-        return True  # one sync too many harms nobody
-
-    def hear(self, channel_id: str) -> None:
-        """The sync that was asked for begins (or could not be asked for): the next notification asks again."""
-        with translated(), suppress(_google().NotFound):  # a channel that is gone announces nothing
-            self._of(channel_id).update({"announced_at": _LONG_AGO})
-
     def _of(self, channel_id: str) -> DocumentReference:
-        return client(self._settings).collection("channels").document(channel_id)
+        return client(self._settings).collection(Collections.CHANNELS).document(channel_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,13 +207,13 @@ class Cursors:
         """Take the lease, or leave word for its holder and return None. That a `census` is wanted is remembered until
         one begins. Raises `NotConnected`."""
         reference = self._of(user_id, corpus)
-        connection = client(self._settings).collection("connections").document(user_id)
+        connection = client(self._settings).collection(Collections.CONNECTIONS).document(user_id)
 
         def story(transaction: Transaction) -> Cursor | None:
             _require(connection.get(transaction=transaction))
             snapshot = reference.get(transaction=transaction)
             fields = snapshot.to_dict() or {}
-            if fields.get("lease_until", _LONG_AGO) > snapshot.read_time:
+            if fields.get("lease_until", LONG_AGO) > snapshot.read_time:
                 transaction.update(reference, {"dirty": True, **({"census": True} if census else {})})
                 return None
             lease = {
@@ -380,25 +273,25 @@ class Cursors:
                 transaction.update(reference, {"dirty": False, "lease_until": self._until(snapshot)})
                 return False
             resume_at = snapshot.read_time + timedelta(seconds=resume_after)
-            transaction.update(reference, {"lease_until": _LONG_AGO, "busy": more, "resume_at": resume_at})
+            transaction.update(reference, {"lease_until": LONG_AGO, "busy": more, "resume_at": resume_at})
             return True
 
         return transact(self._settings, story)
 
     def abandoned(self) -> list[tuple[str, str]]:
         """Cursors whose holder died, whose next page was never asked for, or whose wait is over: (user_id, corpus)."""
-        query = client(self._settings).collection("cursors").where(filter=_equal("busy", True))
+        query = client(self._settings).collection(Collections.CURSORS).where(filter=_equal("busy", True))
         with translated():
             return [
                 (snapshot.get("user_id"), snapshot.get("corpus"))
                 for snapshot in query.stream()
-                if max(snapshot.get("lease_until"), (snapshot.to_dict() or {}).get("resume_at", _LONG_AGO))
+                if max(snapshot.get("lease_until"), (snapshot.to_dict() or {}).get("resume_at", LONG_AGO))
                 <= snapshot.read_time
             ]
 
     def corpora(self, user_id: str) -> list[str]:
         """Every corpus of a person that has a cursor."""
-        query = client(self._settings).collection("cursors").where(filter=_equal("user_id", user_id))
+        query = client(self._settings).collection(Collections.CURSORS).where(filter=_equal("user_id", user_id))
         with translated():
             return [snapshot.get("corpus") for snapshot in query.stream()]
 
@@ -420,7 +313,7 @@ class Cursors:
         return until
 
     def _of(self, user_id: str, corpus: str) -> DocumentReference:
-        return client(self._settings).collection("cursors").document(_key(user_id, corpus))
+        return client(self._settings).collection(Collections.CURSORS).document(_key(user_id, corpus))
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,7 +344,7 @@ class AccessTokens:
         """Am I the one who asks Google for the successor of the sealed token `after`? True for one holder until it
         stores a token or its time is over."""
         reference = self._of(user_id)
-        connection = client(self._settings).collection("connections").document(user_id)
+        connection = client(self._settings).collection(Collections.CONNECTIONS).document(user_id)
 
         def story(transaction: Transaction) -> bool:
             _require(connection.get(transaction=transaction))
@@ -459,7 +352,7 @@ class AccessTokens:
             fields = snapshot.to_dict() or {}
             if fields.get("sealed", "") != after:
                 return False
-            if fields.get("refreshing_until", _LONG_AGO) > snapshot.read_time and fields.get("refresher") != holder:
+            if fields.get("refreshing_until", LONG_AGO) > snapshot.read_time and fields.get("refresher") != holder:
                 return False
             until = snapshot.read_time + timedelta(seconds=seconds)
             transaction.set(reference, {"user_id": user_id, "refresher": holder, "refreshing_until": until}, merge=True)
@@ -485,17 +378,12 @@ class AccessTokens:
         def story(transaction: Transaction) -> None:
             snapshot = reference.get(transaction=transaction)
             if snapshot.exists and snapshot.get("refresher") == holder:
-                transaction.update(reference, {**fields(snapshot.read_time), "refreshing_until": _LONG_AGO})
+                transaction.update(reference, {**fields(snapshot.read_time), "refreshing_until": LONG_AGO})
 
         transact(self._settings, story)
 
-    def forget(self, user_id: str) -> None:
-        """A new consent or a refusal by Google: the stored token is worth nothing."""
-        with translated():
-            self._of(user_id).delete()
-
     def _of(self, user_id: str) -> DocumentReference:
-        return client(self._settings).collection("access_tokens").document(user_id)
+        return client(self._settings).collection(Collections.ACCESS_TOKENS).document(user_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -534,7 +422,7 @@ class FileMetadata:
     def store(self, user_id: str, files: Iterable[KnownFile]) -> None:
         """Remember what Drive said. Raises `NotConnected`."""
         kept = list(files)
-        connection = client(self._settings).collection("connections").document(user_id)
+        connection = client(self._settings).collection(Collections.CONNECTIONS).document(user_id)
         for at in range(0, len(kept), _DOCUMENTS):
             some = kept[at : at + _DOCUMENTS]
 
@@ -549,7 +437,7 @@ class FileMetadata:
             transact(self._settings, story)
 
     def _of(self, user_id: str, file_id: str) -> DocumentReference:
-        return client(self._settings).collection("file_metadata").document(_key(user_id, file_id))
+        return client(self._settings).collection(Collections.FILE_METADATA).document(_key(user_id, file_id))
 
 
 def _known(fields: Mapping[str, Any]) -> KnownFile:
@@ -563,31 +451,13 @@ def _require(connection: DocumentSnapshot[Any]) -> None:
 
 
 def _channel(snapshot: DocumentSnapshot[Any]) -> Channel:
-    fields = snapshot.to_dict() or {}
-    return Channel(
-        channel_id=snapshot.id,
-        user_id=fields["user_id"],
-        corpus=fields["corpus"],
-        token_hash=fields["token_hash"],
-        resource_id=fields["resource_id"],
-        expires_at=fields["expires_at"],
-        recorded_at=fields.get("recorded_at", _LONG_AGO),
-        announced_at=fields["announced_at"],
-        notified_at=fields.get("notified_at", _LONG_AGO),
-        now=snapshot.read_time,
-    )
+    return channel_of(snapshot.id, snapshot.to_dict() or {}, snapshot.read_time)
 
 
 def _equal(field: str, value: Any) -> Any:
     from google.cloud.firestore_v1.base_query import FieldFilter
 
     return FieldFilter(field, "==", value)
-
-
-def _server_time() -> Any:
-    from google.cloud import firestore
-
-    return firestore.SERVER_TIMESTAMP
 
 
 def _key(user_id: str, corpus: str) -> str:

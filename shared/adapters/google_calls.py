@@ -1,11 +1,13 @@
 """One reading of what Google's REST doors answer when they refuse, and one way to be patient with them.
 
-`classified` turns every refusal and every broken connection into our errors; `patiently` repeats what may pass, inside
-a budget. Nothing here knows a service; what an invalid argument means is for the service's own adapter to say.
+`refusal` and `reached` turn every refusal and every broken connection into our errors; `patiently` repeats what may
+pass, inside a budget, and `within` while somebody waits. Nothing here knows a service; what an invalid argument means
+is for the service's own adapter to say. What Google's clients raise is read in `google_clients`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
@@ -25,6 +27,7 @@ CLOUD_PLATFORM = ["https://www.googleapis.com/auth/cloud-platform"]
 BUDGET_DELAYS = 60
 LONGEST_DELAYS = 16
 WAITING_DELAYS = 120
+LEAST_SECONDS = 0.05  # for an attempt that begins in time
 
 
 class InvalidArgument(Rejected):
@@ -54,41 +57,33 @@ class BadAnswer(Unavailable):
     code = "bad_answer"
 
 
+class NotThere(Unavailable):
+    """The service knows nothing of that name; perhaps somebody mends that."""
+
+    code = "refused"
+
+
+class AlreadyThere(Unavailable):
+    """There is something of that name already."""
+
+    code = "refused"
+
+
 @contextmanager
-def classified(service: str) -> Iterator[None]:
-    """Raise our errors for Google's: the body is one call to `service`, a name for people."""
+def reached(service: str) -> Iterator[None]:
+    """Raise our errors where there is no answer: the body is one plain request to `service`, a name for people."""
     try:
         yield
     except JSONDecodeError as error:
-        raise _unreadable(service) from error
+        raise unreadable(service) from error
     except requests.RequestException as error:
         raise Unavailable(f"{service} could not be reached in time; it will be tried again.") from error
     except GoogleAuthError as error:
         raise Unavailable(f"Google gave no access token for {service}; it will be tried again.") from error
-    except Exception as error:
-        ours = _of_a_client(service, error)
-        if ours is None:
-            raise
-        raise ours from error
 
 
-def _of_a_client(service: str, error: Exception) -> Rejected | Unavailable | None:
-    """The error that one of Google's generated clients raised."""
-    # Imported here: they bring gRPC, which is a tenth of a second that a start without a client need not pay.
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.protobuf.json_format import ParseError
-
-    if isinstance(error, ParseError):
-        return _unreadable(service)
-    if not isinstance(error, GoogleAPICallError):
-        return None
-    response = getattr(error, "response", None)
-    if isinstance(response, requests.Response):
-        return refusal(service, response)
-    return Unavailable(f"{service} did not answer as expected; it will be tried again.")
-
-
-def _unreadable(service: str) -> BadAnswer:
+def unreadable(service: str) -> BadAnswer:
+    """For an answer that is not what was asked for."""
     return BadAnswer(f"{service} sent an answer that cannot be read.")
 
 
@@ -103,6 +98,10 @@ def refusal(service: str, response: requests.Response) -> Rejected | Unavailable
     retry_after = _retry_after(response, details)
     if response.status_code == 429:
         return OverQuota(service, retry_after=retry_after)
+    if status == "ALREADY_EXISTS":
+        return AlreadyThere(f"{service} has that already: {message}")
+    if status == "NOT_FOUND":
+        return NotThere(f"{service} refuses this installation: {message}")
     if response.status_code in {401, 403, 404}:
         return Unavailable(f"{service} refuses this installation: {message}", code="refused")
     return Unavailable(f"{service} is not available for now.", retry_after=retry_after)
@@ -138,6 +137,24 @@ def patiently(call: Callable[[], T], *, base_seconds: float) -> T:
         raise ServiceBusy(failure.service, retry_after=wait) from failure
 
 
+def within(seconds: float, call: Callable[[float], T]) -> T:
+    """`call`, given how many seconds it may take, repeated while it is `Unavailable`, all within `seconds`: somebody
+    waits for the answer, so a used-up quota is only `Unavailable`, too.
+
+    No attempt gets more than half of them: a connection that died while the instance slept says nothing, and there must
+    be time for another.
+    """
+    ends = time.monotonic() + seconds
+
+    def attempt() -> T:
+        return call(min(max(ends - time.monotonic(), LEAST_SECONDS), seconds / 2))
+
+    try:
+        return patiently(attempt, base_seconds=seconds / BUDGET_DELAYS)
+    except LongWait as wait:
+        raise Unavailable(wait.reason, retry_after=wait.retry_after, code=wait.code) from wait
+
+
 def _failure(state: tenacity.RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
 
@@ -147,6 +164,8 @@ def _error_of(response: requests.Response) -> dict[str, Any]:
         payload = response.json()
     except ValueError:
         return {}
+    if isinstance(payload, list) and len(payload) == 1:  # of a method whose answer is a stream
+        (payload,) = payload
     error = payload.get("error") if isinstance(payload, dict) else None
     return error if isinstance(error, dict) else {}
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.google_calls import CLOUD_PLATFORM, classified, refusal
+from shared.adapters.google_calls import CLOUD_PLATFORM, reached, refusal
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -36,7 +36,7 @@ class GoogleRequests:
     def ask(self, method: str, url: str, *, timeout: float, body: Any = None) -> bytes:
         """The content of the answer to one request. `timeout` is in seconds. Raises as `google_calls.refusal` says for
         every answer but 200. A redirect is not followed: it would carry the body to an address that nobody chose."""
-        with classified(self._service), self._session() as session:
+        with reached(self._service), self._session() as session:
             response = session.request(  # type: ignore[no-untyped-call]
                 method, url, json=body, timeout=timeout, allow_redirects=False
             )
@@ -75,7 +75,7 @@ def default_credentials() -> Credentials:
 
 def access_token() -> str:
     """A token of this process that is still good. Raises `Unavailable` where Google gives none."""
-    with classified("Google"):
+    with reached("Google"):
         credentials = default_credentials()
         _renew(credentials)
     return str(credentials.token)

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.adapters.documents import Collections
 from shared.adapters.firestore import client, transact, translated
 from shared.config import Settings
 from shared.domain.errors import Unavailable
@@ -161,7 +162,7 @@ class Ledger:
 
     def _at(self, purse: Purse, span: Span, shard: str | None = None) -> DocumentReference:
         name = f"{purse.name}~{span.name}" if shard is None else f"{purse.name}~{span.name}~{shard}"
-        return client(self._settings).collection("quota").document(name)
+        return client(self._settings).collection(Collections.QUOTA).document(name)
 
 
 def _stated(fields: Mapping[str, Any], of: type[Pool | Shard]) -> dict[str, Any]:

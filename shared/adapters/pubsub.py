@@ -2,7 +2,7 @@
 
 `publish` returns at once; `confirm` waits until the broker holds every message published since the last confirmation.
 A function must confirm before it returns: afterwards its processor time is taken away. Errors follow
-https://cloud.google.com/pubsub/docs/publisher.
+https://cloud.google.com/pubsub/docs/publisher. The two doors say theirs by plain requests (`publish_requests`).
 """
 
 from __future__ import annotations
@@ -13,20 +13,15 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
-from shared import tracing
+from shared.adapters.outgoing import letter
 from shared.config import Settings
 from shared.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from google.cloud.pubsub_v1 import PublisherClient
 
-LARGEST_MESSAGE = 7 * 1024 * 1024
 _clients: dict[str, PublisherClient] = {}
 _lock = threading.Lock()
-
-
-class MessageTooLarge(Exception):
-    """A message above our hard limit: a bug in whoever cut it."""
 
 
 class Outbox:
@@ -40,16 +35,13 @@ class Outbox:
     def publish(self, topic: str, message: Message, **attributes: str) -> int:
         """Hand a message to the client and return its size in bytes. `confirm` tells whether the broker has it. The
         message carries the trace that it belongs to."""
-        data = message.SerializeToString()
-        if len(data) > LARGEST_MESSAGE:
-            raise MessageTooLarge(f"{type(message).__name__} of {len(data)} bytes for {topic}")
-        attributes |= tracing.carried()
-        self._unconfirmed.append(publisher().publish(f"projects/{self._project}/topics/{topic}", data, **attributes))
-        return len(data)
+        said = letter(self._project, topic, message, attributes)
+        self._unconfirmed.append(publisher().publish(said.topic, said.data, **said.attributes))
+        return len(said.data)
 
     def confirm(self) -> None:
         """Wait until the broker holds everything published so far. Raises `Unavailable` when it does not."""
-        # Imported here: they bring gRPC, a tenth of a second that the start of a door need not pay.
+        # Imported here: they bring gRPC, a tenth of a second that a start need not pay before it has something to say.
         from google.api_core import exceptions
 
         waiting, self._unconfirmed = self._unconfirmed, []

@@ -4,7 +4,8 @@ Drive has no renewal: a new channel with a new id is opened well before the old 
 moment. Whatever breaks between two steps, there are never more than two of a corpus:
 
     recorded   written down, not answered yet. Drive may have opened it all the same: then its first message, which
-               names its resource, makes it open at the door (`Channels.adopt`). One that stays silent is forgotten.
+               names its resource, makes it open at the door (`KnownChannels.adopt`). One that stays silent is
+               forgotten.
     open       its resource is known, so it can be stopped. Believed until the expiry that Drive granted.
     stopped    at Drive and here, once a newer one is open.
 
@@ -22,7 +23,8 @@ from uuid import UUID, uuid4
 
 from shared import log
 from shared.adapters.drive import Drive
-from shared.adapters.firestore import Channel, Channels
+from shared.adapters.edge import Channel, KnownChannels
+from shared.adapters.firestore import Channels
 from shared.adapters.postgres import Database
 from shared.config import Settings
 from shared.domain.errors import Rejected
@@ -39,12 +41,13 @@ class Watching:
         self._settings = settings
         self._database = database
         self._channels = Channels(settings)
+        self._known = KnownChannels(settings)
 
     def hear(self, user_id: str, corpus: str) -> None:
         """A sync begins: whatever is announced from now on asks for another one."""
         for channel in self._channels.of_corpus(user_id, corpus):
             if channel.announced_at > channel.now - timedelta(days=1):
-                self._channels.hear(channel.channel_id)
+                self._known.hear(channel.channel_id)
 
     def keep_open(self, user_id: str, corpus: str, drive: Drive, page_token: str | None = None) -> bool:
         """Make sure that a channel is open for longer than the renewal margin, and one only. False where no push can

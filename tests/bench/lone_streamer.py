@@ -32,7 +32,7 @@ from infra.local.secrets import SecretManagerServer
 from infra.migrate import upgrade
 from schemas.messages.file_changed_pb2 import FileChanged
 from shared import config
-from shared.adapters.firestore import Connections
+from shared.adapters.edge import open_connection
 from shared.adapters.postgres import Database, Transaction, connect_to_url
 from shared.adapters.sealing import Seal
 from shared.domain.names import FILE_CHANGES
@@ -102,6 +102,7 @@ class Surroundings:
             "GOOGLE_APPLICATION_CREDENTIALS": str(self._google.service_account_file()),
             "PUBSUB_EMULATOR_HOST": self._pubsub.url,
             "FIRESTORE_EMULATOR_HOST": self._firestore.url,
+            "FIRESTORE_ENDPOINT": self._firestore.rest_url,
             "DATABASE_URL": self._postgres.url_for("drivestream_app"),
             "OAUTH_CLIENT_SECRET": f"projects/{PROJECT}/secrets/oauth-client-secret/versions/latest",
             "TOKEN_KEYS_SECRET": f"projects/{PROJECT}/secrets/token-keys/versions/latest",
@@ -126,7 +127,7 @@ class Surroundings:
             tx.row("reactivate_person")
 
         database.run_transaction(user_id, story)
-        Connections(config.settings()).open(user_id)
+        open_connection(config.settings(), user_id)
         return user_id
 
     def subscribe(self, topic: str) -> str:

@@ -25,13 +25,14 @@ MODELS = {
     "shared.adapters.vertex", "shared.adapters.documentai", "google-cloud-aiplatform", "google-cloud-documentai",
     "google-genai", "vertexai",
 }  # fmt: skip
+CLIENTS = {"shared.adapters.firestore", "shared.adapters.pubsub", "google-cloud-firestore", "google-cloud-pubsub"}
 
 
 @pytest.mark.parametrize(
     ("function", "nothing_of"),
     [
-        ("drive_webhook", DRIVE | SQL | MODELS | SECRETS),
-        ("oauth_callback", DRIVE | MODELS),
+        ("drive_webhook", DRIVE | SQL | MODELS | SECRETS | CLIENTS | {"google-api-core", "grpcio"}),
+        ("oauth_callback", DRIVE | MODELS | CLIENTS),
         ("dashboard", DRIVE | MODELS),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+import requests
 from google.api_core import exceptions
 from google.api_core.datetime_helpers import DatetimeWithNanoseconds
 from google.cloud import firestore
@@ -23,8 +24,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.local.firestore import FirestoreServer
+from shared.adapters.documents import Collections, Documents
+from shared.adapters.edge import LONG_AGO, KnownChannels, OAuthStates, forget_access_token, open_connection
+from shared.adapters.google_calls import AlreadyThere
+from shared.adapters.google_requests import GoogleRequests
+from shared.config import Settings
 from tests.contract import firestore_emulator
 from tests.contract.firestore_clients import (
+    ANONYMOUS,
     DOWN,
     INDEXES,
     NO_RETRY,
@@ -48,6 +55,7 @@ class Place:
 
     name: str
     host: str
+    rest: str  # the address of plain requests
 
 
 GOOGLE = pytest.param("google", marks=pytest.mark.xdist_group("firestore_emulator"))  # started once, not by each worker
@@ -58,13 +66,22 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "ours":
         server = FirestoreServer(tmp_path_factory.mktemp("firestore"), indexes=INDEXES)
         server.start()
-        yield Place("ours", server.url)
+        yield Place("ours", server.url, server.rest_url)
         server.stop()
         return
     if (reason := firestore_emulator.missing()) is not None:
         pytest.skip(reason)
     with firestore_emulator.running() as host:
-        yield Place("google", host)
+        yield Place("google", host, f"http://{host}")
+
+
+@pytest.fixture
+def config(place: Place, db: firestore.Client, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The same project for the doors, which have no client."""
+    anybody = GoogleRequests("Firestore", ANONYMOUS)
+    monkeypatch.setattr("shared.adapters.documents._requests", lambda: anybody)
+    monkeypatch.setattr("shared.adapters.documents.SECONDS", 60.0)  # the emulator's first answers are slow
+    return Settings(google_cloud_project=db.project, firestore_endpoint=place.rest)
 
 
 @pytest.fixture
@@ -805,3 +822,154 @@ def test_the_async_client_works_alike(place: Place, monkeypatch: pytest.MonkeyPa
         return [f"{one.id}={one.get('n')}" async for one in client.collection("things").stream()]
 
     assert asyncio.run(story()) == ["a=2"]
+
+
+# The doors, a document at a time by plain requests
+
+
+def test_what_a_door_writes_the_client_reads_and_the_other_way_round(config: Settings, db: firestore.Client) -> None:
+    """A channel is recorded by the lister and found by the door; both must mean the same by it."""
+    held = Documents(config, Collections.CHANNELS)
+    values: dict[str, Any] = {
+        "yes": True, "int": -(2**63), "text": "Grüße, 😀", "bytes": b"\x00\xff", "empty": "", "none": b"",
+        "when": datetime.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC),
+    }  # fmt: skip
+    held.create("by-door", values)
+    db.document("channels/by-client").set(values)
+
+    by_client, by_door = db.document("channels/by-door").get(), held.get("by-client")
+
+    assert by_client.to_dict() == values
+    assert by_door is not None
+    assert by_door.fields == values
+    mirrored = held.get("by-door")
+    assert mirrored is not None
+    assert mirrored.created_at == by_client.create_time
+    assert datetime.datetime.fromisoformat(mirrored.version) == by_client.update_time
+    assert mirrored.created_at < mirrored.now
+
+
+def test_a_document_is_created_once_and_replaced_with_the_time_of_the_server(config: Settings) -> None:
+    """Two consents must not share a state; and who is connected since when, one clock says."""
+    held = Documents(config, Collections.CONNECTIONS)
+    missing = held.get("ada")
+    held.create("ada", {"user_id": "before"})
+
+    with pytest.raises(AlreadyThere):
+        held.create("ada", {"user_id": "again"})
+    held.put("ada", {"user_id": "after"}, dated="opened_at")
+
+    found = held.get("ada")
+    assert missing is None
+    assert found is not None
+    assert found.fields["user_id"] == "after"
+    assert found.created_at <= found.fields["opened_at"] <= found.now
+
+
+def test_a_change_touches_what_it_names_of_the_version_that_was_read(config: Settings) -> None:
+    """Whoever was faster must not be overwritten, and what is gone must not come back."""
+    held = Documents(config, Collections.CHANNELS)
+    held.create("one", {"user_id": "ada", "corpus": "a"})
+    first = held.get("one")
+
+    changed = [held.change("one", {"corpus": text}, unless_changed=first) for text in ("b", "c")]
+    plainly = held.change("one", {"new": 1})
+    then = held.get("one")
+    removed = [held.remove("one", unless_changed=read) for read in (first, then, then)]
+    after = [held.change("one", {"corpus": "d"}, unless_changed=then), held.change("one", {"corpus": "e"})]
+
+    assert (changed, plainly) == ([True, False], True)
+    assert then is not None
+    assert then.fields == {"user_id": "ada", "corpus": "b", "new": 1}
+    assert removed == [False, True, False]
+    assert after == [False, False]
+    assert held.get("one") is None
+    assert held.remove("one")
+
+
+def test_a_state_works_once_and_so_does_the_first_of_many_who_come_at_once(config: Settings) -> None:
+    """Of one consent there is one connection."""
+    states = OAuthStates(config)
+    states.begin("alone", {"nonce": "n"})
+    states.begin("wanted", {"nonce": "m"})
+    taken: list[dict[str, Any] | None] = []
+
+    alone = [states.consume("alone"), states.consume("alone"), states.consume("unknown")]
+    run_together([lambda: taken.append(states.consume("wanted"))] * 6)
+
+    assert [fields and fields["nonce"] for fields in alone] == ["n", None, None]
+    assert sorted(fields["nonce"] for fields in taken if fields) == ["m"]
+
+
+def test_a_channel_is_adopted_once_and_announces_once_for_a_burst(config: Settings, db: firestore.Client) -> None:
+    """One notification of a hundred asks for a sync, and again only when that one has begun."""
+    recorded = {"user_id": "ada", "corpus": "my-drive", "token_hash": b"h", "resource_id": "", "expires_at": NOON}
+    db.document("channels/c").set({**recorded, "recorded_at": NOON, "announced_at": LONG_AGO})
+    channels = KnownChannels(config)
+    channel = channels.find("c")
+    assert channel is not None
+    said: list[bool] = []
+
+    run_together([lambda: said.append(channels.announce(channel, quiet_seconds=60))] * 6)
+    for resource in ("first", "second"):
+        channels.adopt(channel, resource)
+    heard = channels.find("c")
+    channels.hear("c")
+    again = channels.announce(channel, quiet_seconds=60)
+
+    assert (channel.token_hash, channel.recorded_at, channel.notified_at) == (b"h", NOON, LONG_AGO)
+    assert said.count(True) == 1
+    assert heard is not None
+    assert heard.resource_id == "first"
+    assert channel.now <= heard.announced_at == heard.notified_at <= heard.now
+    assert again
+
+
+def test_a_channel_that_is_gone_is_nobody_s(config: Settings, db: firestore.Client) -> None:
+    """It was stopped while its notification was on the way: nothing is written for it any more."""
+    channels = KnownChannels(config)
+    db.document("channels/c").set(
+        {"user_id": "a", "corpus": "c", "token_hash": b"", "resource_id": "", "expires_at": NOON, "announced_at": NOON}
+    )
+    channel = channels.find("c")
+    assert channel is not None
+    db.document("channels/c").delete()
+
+    channels.adopt(channel, "resource")
+    channels.hear("c")
+    asked = channels.announce(channel, quiet_seconds=1)
+
+    assert (channels.find("c"), asked, ids(db.collection("channels"))) == (None, False, [])
+
+
+def test_a_person_is_connected_and_their_old_token_forgotten(config: Settings, db: firestore.Client) -> None:
+    """After a new consent the transactions of the others find a connection, and no token of before."""
+    db.document("access_tokens/ada").set({"user_id": "ada", "sealed": "old"})
+
+    open_connection(config, "ada")
+    for _ in range(2):
+        forget_access_token(config, "ada")
+
+    assert content(db.document("connections/ada")).keys() == {"user_id", "opened_at"}
+    assert not db.document("access_tokens/ada").get().exists
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "status", "code"),
+    [
+        ("commit", {"writes": [{"delete": "things/a", "nonsense": 1}]}, 400, "INVALID_ARGUMENT"),
+        ("commit", {"writes": [{"delete": "nonsense"}]}, 400, "INVALID_ARGUMENT"),
+        ("commit", {"writes": "nonsense"}, 400, "INVALID_ARGUMENT"),
+        ("batchGet", {"documents": ["nonsense"]}, 400, "INVALID_ARGUMENT"),
+    ],
+)
+def test_a_plain_request_that_is_none_is_refused_as_google_does(
+    config: Settings, method: str, body: dict[str, Any], status: int, code: str
+) -> None:
+    """A stand-in that takes more than Google does hides a fault until the deployment."""
+    url = f"{config.firestore_endpoint}/v1/projects/{config.google_cloud_project}/databases/(default)/documents"
+
+    answer = requests.post(f"{url}:{method}", json=body, timeout=20)
+
+    error = answer.json()[0]["error"] if isinstance(answer.json(), list) else answer.json()["error"]
+    assert (answer.status_code, error["code"], error["status"]) == (status, status, code)

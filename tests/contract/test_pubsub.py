@@ -24,12 +24,14 @@ from typing import Any
 
 import grpc
 import pytest
+import requests
 from cloudevents.http import from_http
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core import exceptions
 from google.auth import crypt
 from google.auth import jwt as google_jwt
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient, SchemaServiceClient, types
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
@@ -43,6 +45,13 @@ from infra.local.pubsub import PubSubServer, filters, topology
 from infra.local.pubsub.broker import backoff
 from infra.local.serving import HttpServer
 from schemas.messages import file_changed_pb2
+from schemas.messages.sync_requested_pb2 import SyncRequested
+from shared import tracing
+from shared.adapters import publish_requests
+from shared.adapters.google_requests import GoogleRequests
+from shared.adapters.publish_requests import PlainOutbox
+from shared.config import Settings
+from shared.domain.errors import Unavailable
 from tests.contract.emulators import pubsub_emulator, pubsub_jar
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +79,7 @@ class PubSub:
     raw: Any  # sends each request as it is
     subscriber: Any
     schemas: Any
+    rest: str  # the address of plain requests
     server: PubSubServer | None = None
 
     def needs(self, ability: str) -> None:
@@ -123,7 +133,8 @@ def clients(name: str, host: str, server: PubSubServer | None = None) -> Iterato
         publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
         raw = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         schemas = SchemaServiceClient(transport=SchemaServiceGrpcTransport(channel=channel))
-        yield PubSub(name, host, publisher, raw, subscriber, schemas, server)
+        rest = server.rest_url if server else f"http://{host}"
+        yield PubSub(name, host, publisher, raw, subscriber, schemas, rest, server)
         subscriber.close()
         publisher.stop()
         publisher.transport.close()
@@ -321,6 +332,86 @@ def test_the_batching_client_gets_an_id_of_its_own_for_every_message(pubsub: Pub
     futures = [pubsub.publisher.publish(topic, b"x", number=str(n)) for n in range(250)]
 
     assert len({future.result(timeout=PATIENCE) for future in futures}) == 250
+
+
+# Publishing by plain requests, as the two doors do.
+
+
+@pytest.fixture
+def plainly(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What a door is told of it. The emulators take anybody."""
+    anybody = GoogleRequests(publish_requests.SERVICE, AnonymousCredentials())  # type: ignore[no-untyped-call]
+    monkeypatch.setattr(publish_requests, "_requests", lambda: anybody)
+    return Settings(google_cloud_project="local", pubsub_endpoint=pubsub.rest)
+
+
+def asked_for(corpus: str) -> SyncRequested:
+    return SyncRequested(user_id="ada", corpus=corpus, reason=SyncRequested.Reason.NOTIFIED)
+
+
+def test_what_a_door_says_comes_as_if_the_client_had_said_it(pubsub: PubSub, plainly: Settings) -> None:
+    """The lister must not see who said it, and its work belongs to the trace of the door."""
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic)
+    outbox = PlainOutbox(plainly, timeout=60.0)
+
+    with tracing.request(plainly, "drive_webhook", {}) as span:
+        sizes = [outbox.publish(topic.rpartition("/")[2], asked_for(name), lane=name) for name in ("a", "b")]
+        outbox.confirm()
+    outbox.confirm()
+
+    came = sorted(pubsub.pull(subscription, 2), key=lambda one: str(one.message.attributes["lane"]))
+    assert [SyncRequested.FromString(one.message.data) for one in came] == [asked_for("a"), asked_for("b")]
+    assert sizes == [len(one.message.data) for one in came]
+    traced = {"traceparent": span.place.traceparent}
+    assert [dict(one.message.attributes) for one in came] == [{"lane": "a", **traced}, {"lane": "b", **traced}]
+    pubsub.ack(subscription, *came)
+    assert pubsub.pull_now(subscription) == []
+
+
+def test_what_the_broker_does_not_take_from_a_door_is_unavailable_and_forgotten(
+    pubsub: PubSub, plainly: Settings
+) -> None:
+    """Drive is told to come again, and then it must be said once."""
+    outbox = PlainOutbox(plainly, timeout=5.0)
+    outbox.publish("nobody-made-this-topic", asked_for("a"))
+
+    with pytest.raises(Unavailable):
+        outbox.confirm()
+    outbox.confirm()
+
+
+def test_a_door_is_told_when_a_schema_does_not_take_its_message(pubsub: PubSub, plainly: Settings) -> None:
+    """A person mends that; until then whoever notified comes again."""
+    pubsub.needs("protobuf schemas")
+    definition = 'syntax = "proto3"; message Other { message Inner { int32 number = 1; } Inner inner = 1; }'
+    schema = {"type_": types.Schema.Type.PROTOCOL_BUFFER, "definition": definition}
+    name = f"s{uuid.uuid4().hex}"
+    made = pubsub.schemas.create_schema(request={"parent": PROJECT, "schema": schema, "schema_id": name})
+    topic = pubsub.topic(schema_settings={"schema": made.name, "encoding": types.Encoding.BINARY})
+    outbox = PlainOutbox(plainly, timeout=5.0)
+    outbox.publish(topic.rpartition("/")[2], asked_for("a"))
+
+    with pytest.raises(Unavailable, match="does not take a message"):
+        outbox.confirm()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"messages": [{"data": "%%%"}]}, 400, "INVALID_ARGUMENT"),
+        ({"nonsense": 1}, 400, "INVALID_ARGUMENT"),
+        ({"messages": []}, 400, "INVALID_ARGUMENT"),
+    ],
+)
+def test_a_plain_request_that_is_none_is_refused_as_google_does(
+    pubsub: PubSub, body: dict[str, Any], status: int, code: str
+) -> None:
+    """A stand-in that takes more than Google does hides a fault until the deployment."""
+    answer = requests.post(f"{pubsub.rest}/v1/{pubsub.topic()}:publish", json=body, timeout=20)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["status"]) == (status, status, code)
 
 
 # Pulling.

@@ -50,7 +50,7 @@ from schemas.messages.file_chunk_pb2 import FileChunk
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
 from shared import config
-from shared.adapters import firestore, pubsub
+from shared.adapters import documents, firestore, google_requests, publish_requests, pubsub
 from shared.adapters.postgres import Database, connect_to_url
 from shared.adapters.pubsub import Outbox
 from shared.config import Settings
@@ -224,7 +224,9 @@ class Pipeline:
             "GOOGLE_CLOUD_UNIVERSE_DOMAIN": UNIVERSE,
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.google.service_account_file()),
             "PUBSUB_EMULATOR_HOST": self.pubsub.url,
+            "PUBSUB_ENDPOINT": self.pubsub.rest_url,
             "FIRESTORE_EMULATOR_HOST": self.firestore.url,
+            "FIRESTORE_ENDPOINT": self.firestore.rest_url,
             "DATABASE_URL": self.postgres.url_for("drivestream_app"),
             "CONNECT_URL": self.url("oauth_callback"),
             "DASHBOARD_URL": self.url("dashboard"),
@@ -631,6 +633,8 @@ def forget_clients() -> None:
         for client in kept.values():
             (getattr(client, "stop", None) or client.close)()
         kept.clear()
+    for made in (documents._requests, publish_requests._requests, google_requests.default_credentials):
+        made.cache_clear()
     config.settings.cache_clear()
 
 

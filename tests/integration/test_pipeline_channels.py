@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 
 from shared.adapters.access import Access
 from shared.adapters.drive import Drive
-from shared.adapters.firestore import Channel, Channels
+from shared.adapters.edge import Channel
+from shared.adapters.firestore import Channels
 from shared.adapters.watching import Watching
 from shared.domain.errors import Unavailable
 from shared.domain.names import MY_DRIVE

@@ -18,7 +18,7 @@ from schemas.messages.file_chunk_pb2 import FileChunk
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from shared.adapters.access import Access
 from shared.adapters.drive import DriveSource
-from shared.adapters.firestore import AccessTokens
+from shared.adapters.edge import forget_access_token
 from shared.domain.errors import LongWait, Skipped, Superseded
 from shared.domain.files import File
 from shared.domain.names import FILE_BACKFILL, FILE_CHANGES, FILE_CHUNKS, SYNC_REQUESTS
@@ -709,7 +709,7 @@ def test_a_revoked_grant_pauses_everything_until_the_person_connects_again(pipel
 def test_twenty_threads_without_a_token_ask_google_once(pipeline: Pipeline) -> None:
     """Google limits refreshes, and a provider that rotates tokens would lock everybody out."""
     person = pipeline.person()
-    AccessTokens(pipeline.settings).forget(person.user_id)
+    forget_access_token(pipeline.settings, person.user_id)
     pipeline.google.faults.slow("token", 0.2, times=None)
     before = pipeline.google.faults.calls["token"]
     fleet = [Access(pipeline.settings, pipeline.speaking_as("worker")) for _ in range(4)]
@@ -755,7 +755,7 @@ def test_who_was_refused_an_old_token_takes_the_new_one_that_is_there(pipeline: 
 def test_a_grant_whose_key_is_lost_asks_for_a_new_consent(pipeline: Pipeline) -> None:
     """A key that was removed too early is the operator's fault; the person is told what helps."""
     person = pipeline.person({"a.md": "One.\n"})
-    AccessTokens(pipeline.settings).forget(person.user_id)
+    forget_access_token(pipeline.settings, person.user_id)
     pipeline.sql(
         "UPDATE user_google_credentials SET refresh_token_sealed = 'gAAAAABnonsense'"
         f" WHERE user_id = '{person.user_id}'"

@@ -18,7 +18,8 @@ from functions.channel_renewer.main import Caretaker
 from shared.adapters import oauth
 from shared.adapters.access import Access
 from shared.adapters.drive import Drive
-from shared.adapters.firestore import AccessTokens, Channels, Connections
+from shared.adapters.edge import forget_access_token
+from shared.adapters.firestore import Channels, Connections
 from shared.adapters.postgres import Database
 from shared.domain.errors import ReconnectNeeded, Unavailable
 from shared.domain.names import receipt_id
@@ -177,7 +178,7 @@ def test_an_organisation_that_blocks_the_app_pauses_the_person_in_its_own_words(
 
 def forced(pipeline: Pipeline, person: Person) -> ReconnectNeeded:
     """Have a new access token asked for, which Google refuses."""
-    AccessTokens(pipeline.settings).forget(person.user_id)
+    forget_access_token(pipeline.settings, person.user_id)
     with pytest.raises(ReconnectNeeded) as refused:
         Access(pipeline.settings, pipeline.speaking_as("worker")).token(person.user_id)
     return refused.value
@@ -221,7 +222,7 @@ def test_a_refusal_and_the_new_consent_are_in_the_audit_log_once(pipeline: Pipel
     """However many workers were refused, it happened once."""
     person = pipeline.person({"a.md": "One.\n"})
     pipeline.google.revoke(person.email)
-    AccessTokens(pipeline.settings).forget(person.user_id)
+    forget_access_token(pipeline.settings, person.user_id)
     fleet = [Access(pipeline.settings, pipeline.speaking_as("worker")) for _ in range(4)]
 
     def ask(number: int) -> bool:
@@ -263,7 +264,7 @@ with ThreadPoolExecutor(threads) as pool:
 def test_fifty_workers_in_four_processes_ask_google_for_one_token(pipeline: Pipeline) -> None:
     """Each function has many instances. Google counts refreshes, and each new token makes others wait for it."""
     person = pipeline.person()
-    AccessTokens(pipeline.settings).forget(person.user_id)
+    forget_access_token(pipeline.settings, person.user_id)
     pipeline.google.faults.slow("token", 0.3, times=None)
     before = pipeline.google.faults.calls["token"]
     each = WORKERS // PROCESSES
@@ -298,7 +299,7 @@ def test_fifty_workers_in_four_processes_ask_google_for_one_token(pipeline: Pipe
 def test_a_refusal_of_a_grant_that_was_replaced_meanwhile_is_not_believed(pipeline: Pipeline) -> None:
     """The old token is dead because the person has just connected again."""
     person = pipeline.person()
-    AccessTokens(pipeline.settings).forget(person.user_id)
+    forget_access_token(pipeline.settings, person.user_id)
     pipeline.google.revoke(person.email)
     pipeline.google.faults.slow("token", 1.0)
     before = pipeline.google.faults.calls["token"]

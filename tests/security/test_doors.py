@@ -24,7 +24,8 @@ from schemas.messages.file_changed_pb2 import FileChanged
 from schemas.messages.file_chunk_pb2 import FileChunk
 from schemas.messages.sync_requested_pb2 import SyncRequested
 from schemas.messages.tick_pb2 import Tick
-from shared.adapters.firestore import Channels, Connections, OAuthStates, client
+from shared.adapters.edge import OAuthStates, open_connection
+from shared.adapters.firestore import Channels, Connections, client
 from tests.integration.pipeline import AUDIENCE, PUSHER, Person, Pipeline, browser, pipeline, sha256
 
 __all__ = ["pipeline"]
@@ -238,7 +239,7 @@ def refusal_of(ask: Callable[[], requests.Response]) -> requests.Response | None
 def channel(pipeline: Pipeline) -> Iterator[dict[str, str]]:
     """The headers of a good notification of an open channel."""
     channels = Channels(pipeline.settings)
-    Connections(pipeline.settings).open(SOMEBODY)
+    open_connection(pipeline.settings, SOMEBODY)
     now = datetime.now(UTC)
     channels.record("channel-of-ours", SOMEBODY, "my-drive", sha256("the token"), now + timedelta(1), recorded_at=now)
     channels.activate("channel-of-ours", "resource-1", datetime.now(UTC) + timedelta(1))

@@ -1,6 +1,7 @@
 """A broker that delivers when it is told to: in any order, again, late, and again after a refusal.
 
-The functions publish to it by Google's own client over gRPC; what it holds is delivered into the functions' doors.
+The functions publish to it by Google's own client over gRPC, or by plain requests; what it holds is delivered into the
+functions' doors.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from typing import Any
 
 import grpc
 from google.pubsub_v1.types import pubsub
+from starlette.applications import Starlette
 
+from infra.local.serving import HttpServer
+from infra.local.transcoding import posted
 from shared.domain.names import DEAD_LETTERS
 
 # topic → its subscription, the function behind it, and how often it is tried
@@ -42,7 +46,7 @@ class Letter:
 
 
 class PostOffice:
-    """Takes messages by gRPC; `deliver(function, body)` says whether a function took one."""
+    """Takes messages; `deliver(function, body)` says whether a function took one."""
 
     def __init__(self, deliver: Callable[[str, dict[str, Any]], bool], chance: random.Random, workers: int) -> None:
         self._deliver = deliver
@@ -66,9 +70,14 @@ class PostOffice:
         )
         self.url = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
+        routes = [posted("/v1/{topic:path}:publish", request, lambda asked: response(message_ids=self._take(asked)))]
+        self._rest = HttpServer(Starlette(routes=routes))
+        self._rest.start()
+        self.rest_url = self._rest.url
 
     def stop(self) -> None:
         """Take nothing more."""
+        self._rest.stop()
         self._server.stop(grace=0).wait()
         self.workers.shutdown()
 

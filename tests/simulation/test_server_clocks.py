@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import google.auth
 import pytest
+from google.auth.credentials import AnonymousCredentials
 
 from functions.drive_webhook.main import notify
 from infra.local.firestore.server import FirestoreServer
 from schemas.messages.sync_requested_pb2 import SyncRequested
-from shared.adapters.firestore import Channels, Connections, OAuthStates
+from shared.adapters.edge import KnownChannels, OAuthStates, open_connection
+from shared.adapters.firestore import Channels
 from shared.config import Settings
 from tests.integration.pipeline import forget_clients
 from tests.simulation.post_office import PostOffice
@@ -30,27 +34,36 @@ class Clock:
         return time.time() + self.ahead
 
 
+@dataclass(frozen=True)
+class Place:
+    """A Firestore, and what a function is told of it."""
+
+    clock: Clock
+    config: Settings
+
+
 @pytest.fixture
-def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A Firestore that is a week ahead of this machine."""
     clock = Clock()
     server = FirestoreServer(tmp_path, clock=clock)
     server.start()
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.url)
+    monkeypatch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), None))  # type: ignore[no-untyped-call]
     forget_clients()
-    yield clock
+    yield Place(clock, Settings(google_cloud_project="test", firestore_endpoint=server.rest_url))
     forget_clients()
     server.stop()
 
 
-def test_a_consent_lasts_ten_minutes_by_the_clock_of_the_server(clock: Clock) -> None:
+def test_a_consent_lasts_ten_minutes_by_the_clock_of_the_server(place: Place) -> None:
     """By the clock of the machine that began it, nobody could connect when the clocks differ by more."""
-    states = OAuthStates(Settings(google_cloud_project="test"))
+    states = OAuthStates(place.config)
     for name in ("at once", "too late"):
         states.begin(name, {"nonce": name})
 
     at_once = states.consume("at once")
-    clock.ahead += 601
+    place.clock.ahead += 601
     too_late = states.consume("too late")
 
     assert at_once is not None
@@ -58,15 +71,14 @@ def test_a_consent_lasts_ten_minutes_by_the_clock_of_the_server(clock: Clock) ->
     assert too_late is None
 
 
-def test_a_notification_is_announced_by_the_clock_of_the_server(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notification_is_announced_by_the_clock_of_the_server(place: Place) -> None:
     """How fresh a file is, is the difference of two times, and the other one is the server's."""
     office = PostOffice(lambda function, body: True, random.Random(1), workers=1)
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", office.url)
-    config = Settings(google_cloud_project="test")
-    Connections(config).open("person")
-    ends = datetime.fromtimestamp(clock() + WEEK, UTC)
+    config = replace(place.config, pubsub_endpoint=office.rest_url)
+    open_connection(config, "person")
+    ends = datetime.fromtimestamp(place.clock() + WEEK, UTC)
     Channels(config).record("channel", "person", "my-drive", b"", ends, recorded_at=ends)
-    channel = Channels(config).find("channel")
+    channel = KnownChannels(config).find("channel")
     assert channel is not None
 
     notify(channel, config)

@@ -78,6 +78,7 @@ class World(Pipeline):
         self.google._scan_seconds = 86_400.0  # the folder is empty
         self.office = PostOffice(self._deliver, random.Random(self.plan.seed + 1), self.plan.workers)
         os.environ["PUBSUB_EMULATOR_HOST"] = self.office.url
+        os.environ["PUBSUB_ENDPOINT"] = self.office.rest_url
         self.hands = Hands(self.plan.workers)
         pubsub._clients.clear()
         settings.cache_clear()

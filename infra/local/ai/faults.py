@@ -16,8 +16,10 @@ HTTP_STATUS = {
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
     "NOT_FOUND": 404,
+    "ABORTED": 409,
     "ALREADY_EXISTS": 409,
     "RESOURCE_EXHAUSTED": 429,
+    "UNKNOWN": 500,
     "INTERNAL": 500,
     "UNIMPLEMENTED": 501,
     "UNAVAILABLE": 503,
@@ -32,8 +34,16 @@ class Refusal(Exception):
         super().__init__(message)
         self.status, self.message, self.reason, self.retry_after = status, message, reason, retry_after
 
+    @property
+    def http_status(self) -> int:
+        return HTTP_STATUS[self.status]
+
     def response(self) -> JSONResponse:
         """The HTTP answer."""
+        return JSONResponse(self.told(), self.http_status)
+
+    def told(self) -> dict[str, Any]:
+        """The body of the answer."""
         details: list[dict[str, Any]] = []
         if self.reason:
             details.append(
@@ -46,9 +56,14 @@ class Refusal(Exception):
             )
         if self.retry_after is not None:
             details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{self.retry_after}s"})
-        code = HTTP_STATUS[self.status]
-        error = {"code": code, "message": self.message, "status": self.status, "details": details}
-        return JSONResponse({"error": error}, status_code=code)
+        return {
+            "error": {
+                "code": self.http_status,
+                "message": self.message,
+                "status": self.status,
+                "details": details,
+            }
+        }
 
 
 @dataclass

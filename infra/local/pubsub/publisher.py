@@ -8,11 +8,14 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
+from starlette.routing import Route
 
+from infra.local.ai.faults import Refusal
 from infra.local.pubsub.broker import Broker, Draft
 from infra.local.pubsub.catalog import DELETED_TOPIC, SCHEMAS, SUBSCRIPTIONS, TOPICS, Catalog
 from infra.local.pubsub.schemas import check
-from infra.local.pubsub.wire import Pb, bad, not_here, service, unary
+from infra.local.pubsub.wire import Pb, Refused, bad, not_here, service, unary
+from infra.local.transcoding import posted
 
 # Google's limits. Sizes are in bytes.
 REQUEST_SIZE = 10 * 1024 * 1024
@@ -21,6 +24,7 @@ _PUBLISHING = 4
 _NOT_HERE = ("message_retention_duration", "ingestion_data_source_settings", "message_transforms")
 
 _Topic, _Topics = types.Topic.pb(), types.ListTopicsResponse.pb()
+_Publish = types.PublishRequest.pb()
 _Names, _Ids = types.ListTopicSubscriptionsResponse.pb(), types.PublishResponse.pb()
 
 
@@ -113,6 +117,16 @@ class Publisher:
             "googclient_schemaname": schema.name,
             "googclient_schemarevisionid": schema.revision_id,
         }
+
+    def routes(self) -> tuple[Route, ...]:
+        """By REST: https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.topics/publish"""
+        return (posted("/v1/{topic:path}:publish", _Publish, self._publish_or_refuse),)
+
+    def _publish_or_refuse(self, request: Pb) -> Pb:
+        try:
+            return self.publish(request)
+        except Refused as refused:
+            raise Refusal(refused.code.name, refused.text) from refused
 
     def handler(self) -> Any:
         return service(

@@ -1,4 +1,4 @@
-"""The gRPC server that Google's Pub/Sub clients talk to."""
+"""The server that Google's Pub/Sub clients talk to by gRPC, and the doors by REST, at a port of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+from starlette.applications import Starlette
 
 from infra.local.pubsub.broker import Broker
 from infra.local.pubsub.catalog import Catalog
@@ -17,6 +18,7 @@ from infra.local.pubsub.push import Pusher
 from infra.local.pubsub.schemas import SchemaService
 from infra.local.pubsub.store import Store
 from infra.local.pubsub.subscriber import Subscriber
+from infra.local.serving import HttpServer
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", 12 * 1024 * 1024),  # above Publish's own limit, which has a better message
@@ -57,6 +59,7 @@ class PubSubServer:
         )
         self._pusher = Pusher(self._broker, catalog, sign, issuer, push_concurrency)
         self._server: grpc.Server | None = None
+        self._rest: HttpServer | None = None
         self._stopped = False
         self.port = 0
 
@@ -66,21 +69,28 @@ class PubSubServer:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def rest_url(self) -> str:
+        """The value for PUBSUB_ENDPOINT."""
+        return self._rest.url if self._rest else ""
+
+    @property
     def faults(self) -> Faults:
         """Faults to suffer, for tests."""
         return self._broker.faults
 
-    def start(self, port: int = 0) -> None:
-        """Serve on 127.0.0.1; port 0 takes a free one. Raises OSError when the port is taken."""
+    def start(self, port: int = 0, rest_port: int = 0) -> None:
+        """Serve on 127.0.0.1; port 0 takes a free one. Raises OSError when a port is taken."""
         # A streaming pull keeps a thread for as long as it lasts; threads are made only as they are needed.
         pool = ThreadPoolExecutor(max_workers=128, thread_name_prefix="pubsub")
         server = grpc.server(pool, handlers=self._handlers, options=_OPTIONS)
+        rest = HttpServer(Starlette(routes=[*self._publisher.routes()]), rest_port)
         try:
             self.port = server.add_insecure_port(f"127.0.0.1:{port}")
-        except RuntimeError as error:
-            raise OSError(f"Port {port} of 127.0.0.1 is taken.") from error
+            rest.start()
+        except (RuntimeError, OSError) as error:
+            raise OSError(f"Port {port} or {rest_port} of 127.0.0.1 is taken.") from error
         server.start()
-        self._server = server
+        self._server, self._rest = server, rest
         self._pusher.start()
 
     def stop(self) -> None:
@@ -88,6 +98,8 @@ class PubSubServer:
         if self._stopped:
             return
         self._stopped = True
+        if self._rest is not None:
+            self._rest.stop()
         if self._server is not None:
             self._subscriber.stop()
             ended = self._server.stop(grace=0.5)
