@@ -24,7 +24,8 @@ BENCHMARKS = {
     "page": "the dashboard of somebody with very many files: [--files N] [--repetitions N]",
     "relevance": "how good search is: labelled questions, by hybrid search, vectors alone and full text alone",
     "plan": "the plan's prediction for a local run beside that run: [--files N] [--measured N] [--seed N]",
-    "forecast": "what reading was to take and what it took: the sample Drive and a made folder: [--files N] [--seed N]",
+    "forecast": "what reading was to take and what it took: the sample Drive and a folder: "
+    "[--folder made|office] [--files N] [--seed N]",
     "load": "a folder of an outside Drive, read and cut: --drive URL --token T --folder ID",
 }
 
