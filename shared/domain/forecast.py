@@ -31,7 +31,7 @@ BYTES_A_SECOND = 10**12 / 86_400  # of Drive's threshold for a project
 FILES_A_SECOND: Three = (40.0, 8.0, 2.0)
 PACE: Three = (0.6, 1.0, 2.5)  # times as long as its pace says
 
-INSTRUCTION_TOKENS = 185  # of a request that looks for names, apart from its passages
+INSTRUCTION_TOKENS = 171  # of a request that looks for names, apart from its passages
 REQUEST_TOKENS = 4_500  # of text in such a request that is full
 AROUND = 1.07  # times the tokens of passages when they stand in a request, quoted and numbered
 NAMED: Three = (0.02, 0.2, 0.6)  # tokens of names and relations for each token of prose
