@@ -16,7 +16,7 @@ from shared import log
 from shared.adapters.hold import hold
 from shared.adapters.postgres import Database, Transaction
 from shared.config import Settings
-from shared.domain.forecast import Pace, Some, forecast, share
+from shared.domain.forecast import Pace, Read, Some, forecast, learnt, share
 from shared.domain.names import MY_DRIVE
 
 Row = dict[str, Any]
@@ -78,7 +78,8 @@ class Reading:
             listed = [_some(row) for row in tx.rows("listed_by_kind", drive_id=drive_id)]
             pace = tx.row("instance_pace")
             assert pace is not None
-            expected = forecast(listed, Pace(**pace), entities=share(self._config.entities))
+            kinds_here = learnt(Read(**row) for row in tx.rows("instance_tokens"))
+            expected = forecast(listed, Pace(**pace), entities=share(self._config.entities), kinds=kinds_here)
             kinds = json.dumps([one.as_row(kind) for kind, one in expected.items()])
             tx.run("forget_forecast", corpus=self._corpus)
             tx.run("save_forecast", corpus=self._corpus, kinds=kinds)

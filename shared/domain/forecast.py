@@ -8,9 +8,9 @@ was scanned, is why the numbers are three.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -21,6 +21,7 @@ COUNTED = (
     "drive_units", "drive_bytes", "ocr_pages", "embedded_tokens", "model_input_tokens", "model_output_tokens",
     "seconds",
 )  # fmt: skip
+_LEARNT = ("embedded_tokens", "model_input_tokens", "model_output_tokens")
 
 WINDOW = 2 * 1024 * 1024  # bytes that come before a file that cannot be read shows it
 HELD = 16 * 1024 * 1024  # a container up to this size is one download; a larger one is read in blocks
@@ -31,19 +32,26 @@ BYTES_A_SECOND = 10**12 / 86_400  # of Drive's threshold for a project
 FILES_A_SECOND: Three = (40.0, 8.0, 2.0)
 PACE: Three = (0.6, 1.0, 2.5)  # times as long as its pace says
 
-INSTRUCTION_TOKENS = 185  # of a request that looks for names, apart from its passages
+INSTRUCTION_TOKENS = 171  # of a request that looks for names, apart from its passages
 REQUEST_TOKENS = 4_500  # of text in such a request that is full
 AROUND = 1.07  # times the tokens of passages when they stand in a request, quoted and numbered
-NAMED: Three = (0.02, 0.2, 0.6)  # tokens of names and relations for each token of prose
+NAMED: Three = (0.01, 0.09, 0.5)  # tokens of names and relations for each token of prose
+FEW = 500  # bytes of a container: of texts longer than so much, those of twice the length are a third as many
+
+# Of an installation that has read before: what it found counts beside what is said here.
+FEWEST_READ = 200  # files, or it says nothing yet
+AS_MUCH_AS = 300  # files of one installation resemble each other: so many count as much as what is said here
+FURTHEST = 20.0  # times, that what it found is taken to be apart from what is said here
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """Files that are alike in what they cost. Sizes in bytes.
 
-    `tokens` are those of one byte, less the `wrapping` of the file; what lies beyond `dense` bytes is mostly pictures,
-    and has none. `pages` are those of a file that must be recognised, and `page_bytes` what one takes where there are
-    more the larger the file is. `stands_for` is the size to assume where none is told.
+    `tokens` are those of one byte of its content: what is left behind the `wrappings`, which are what a file that holds
+    nothing takes, of one maker or another. What lies beyond `dense` bytes of it is mostly pictures, and has none.
+    `named` are tokens of names for one of these. `pages` are those of a file that must be recognised, and `page_bytes`
+    what one takes where there are more the larger the file is. `stands_for` is the size to assume where none is told.
     """
 
     name: str
@@ -51,9 +59,9 @@ class Kind:
     endings: str = ""
     types: str = ""
     tokens: Three = (0.0, 0.0, 0.0)
-    wrapping: Three = (0.0, 0.0, 0.0)
-    dense: float = inf
-    named: float = 1.0  # times the usual names
+    wrappings: tuple[float, ...] = (0.0,)
+    dense: Three = (inf, inf, inf)
+    named: Three = NAMED
     pages: Three = (0.0, 0.0, 0.0)
     page_bytes: Three = (inf, inf, inf)
     page_tokens: Three = (0.0, 0.0, 0.0)
@@ -79,6 +87,20 @@ class Some:
     empty: bool = False
     outside: bool = False
     closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Files of one type and ending, of about the same size, that an installation has read once: what that took."""
+
+    mime_type: str
+    ending: str
+    files: int
+    bytes: int
+    fresh: int
+    embedded_tokens: int
+    model_input_tokens: int
+    model_output_tokens: int
 
 
 @dataclass(slots=True)
@@ -145,7 +167,7 @@ KINDS = (
         "awk sed el lisp scm rkt diff patch bzl bazel nix",
         "application/yaml text/yaml application/x-yaml application/toml text/javascript application/javascript "
         "application/x-sh text/x-python text/x-script.python text/css application/sql",
-        tokens=(0.22, 0.25, 0.4), named=0.15,
+        tokens=(0.22, 0.25, 0.4), named=(0.002, 0.015, 0.2),
     ),
     Kind(
         "tables", "Tables and records as text",
@@ -153,7 +175,7 @@ KINDS = (
         "opml dtd",
         "text/csv text/tab-separated-values application/json application/x-ndjson application/geo+json application/xml "
         "text/xml application/rss+xml application/atom+xml",
-        tokens=(0.22, 0.25, 0.5), named=0.7,
+        tokens=(0.22, 0.25, 0.5), named=(0.005, 0.08, 0.5),
     ),
     Kind(
         "web", "Web pages",
@@ -165,19 +187,20 @@ KINDS = (
         "mail", "Mail",
         "eml mht mhtml mbox",
         "message/rfc822 multipart/related application/x-mimearchive application/mbox",
-        tokens=(0.01, 0.1, 0.25), named=3.0,
+        tokens=(0.01, 0.1, 0.25), named=(0.05, 0.3, 0.8),
     ),
     Kind(
         "word", "Documents of word processors",
         "docx docm dotx dotm odt ott",
         f"{_OFFICE}wordprocessingml.document {_OFFICE}wordprocessingml.template {_OPEN}text {_OPEN}text-template "
         "application/vnd.ms-word.document.macroEnabled.12 application/vnd.ms-word.template.macroEnabled.12",
-        tokens=(0.01, 0.06, 0.4), wrapping=(30_000, 12_000, 600), dense=300_000, blocks=True,
+        tokens=(0.2, 0.5, 0.75), wrappings=(2_500, 7_000, 10_300, 13_000, 35_000, 36_600),
+        dense=(20_000, 40_000, 300_000), blocks=True,
     ),
     Kind(
         "book", "Books and rich text",
         "epub rtf", "application/epub+zip application/rtf text/rtf text/richtext",
-        tokens=(0.02, 0.2, 0.6), wrapping=(3_000, 1_000, 0), dense=2_000_000, blocks=True,
+        tokens=(0.02, 0.2, 0.6), wrappings=(0, 1_000, 3_000), dense=(2_000_000,) * 3, blocks=True,
     ),
     Kind(
         "sheet", "Workbooks",
@@ -185,7 +208,7 @@ KINDS = (
         f"{_OFFICE}spreadsheetml.sheet {_OFFICE}spreadsheetml.template {_OPEN}spreadsheet {_OPEN}spreadsheet-template "
         "application/vnd.ms-excel.sheet.macroEnabled.12 application/vnd.ms-excel.template.macroEnabled.12 "
         "application/vnd.ms-excel application/vnd.ms-excel.sheet.binary.macroEnabled.12",
-        tokens=(0.1, 0.35, 1.5), wrapping=(8_000, 5_000, 600), named=3.0, blocks=True,
+        tokens=(0.1, 0.27, 1.2), wrappings=(1_500, 4_900, 5_900, 8_500), named=(0.02, 0.2, 0.6), blocks=True,
     ),
     Kind(
         "slides", "Presentations and drawings",
@@ -195,12 +218,12 @@ KINDS = (
         "application/vnd.ms-powerpoint.slideshow.macroEnabled.12 "
         "application/vnd.ms-powerpoint.template.macroEnabled.12 "
         f"{_OPEN}presentation {_OPEN}presentation-template {_OPEN}graphics {_OPEN}graphics-template",
-        tokens=(0.005, 0.03, 0.2), wrapping=(28_000, 20_000, 1_000), dense=500_000, blocks=True,
+        tokens=(0.005, 0.03, 0.2), wrappings=(1_000, 20_000, 28_000), dense=(500_000,) * 3, blocks=True,
     ),
     Kind(
         "pdf", "PDF",
         "pdf", "application/pdf",
-        tokens=(0.0, 0.02, 0.15), wrapping=(50_000, 10_000, 300), dense=2_000_000,
+        tokens=(0.0, 0.02, 0.15), wrappings=(300, 10_000, 50_000), dense=(2_000_000,) * 3,
         pages=(0.0, 0.3, 1.0), page_bytes=(inf, 500_000, 40_000), page_tokens=(50, 400, 900), blocks=True,
     ),
     Kind(
@@ -213,12 +236,12 @@ KINDS = (
         "zip tar gz tgz bz2 tbz2 tbz xz txz",
         "application/zip application/x-zip-compressed application/x-tar application/tar application/gzip "
         "application/x-gzip application/x-bzip2 application/x-bzip application/x-xz",
-        tokens=(0.0, 0.5, 1.2), wrapping=(500, 200, 0), dense=20_000_000, blocks=True,
+        tokens=(0.0, 0.5, 1.2), wrappings=(0, 200, 500), dense=(20_000_000,) * 3, blocks=True,
     ),
     Kind("document", "Google Docs", types=DOCUMENT, tokens=_PROSE, stands_for=6_000),
     Kind(
-        "spreadsheet", "Google Sheets", types=SPREADSHEET, tokens=(0.1, 0.25, 1.5), named=3.0, stands_for=5_000,
-        adds=(1_000, 5_000, 10_000),
+        "spreadsheet", "Google Sheets", types=SPREADSHEET, tokens=(0.1, 0.25, 1.5), named=(0.02, 0.2, 0.6),
+        stands_for=5_000, adds=(1_000, 5_000, 10_000),
     ),
     Kind(
         "presentation", "Google Slides", types=PRESENTATION, tokens=(0.02, 0.25, 0.36), stands_for=5_000,
@@ -264,11 +287,14 @@ def kind_of(mime_type: str, ending: str) -> Kind:
     return _BY_ENDING.get(ending) or _BY_TYPE.get(plain) or _BY_TYPE.get(family) or BY_NAME["unknown"]
 
 
-def forecast(listed: Iterable[Some], pace: Pace, *, entities: float = 1.0) -> dict[str, Expected]:
-    """What is expected of each kind. `entities` is the share of texts in which names are looked for."""
+def forecast(
+    listed: Iterable[Some], pace: Pace, *, entities: float = 1.0, kinds: Mapping[str, Kind] = BY_NAME
+) -> dict[str, Expected]:
+    """What is expected of each kind. `entities` is the share of texts in which names are looked for, `kinds` what an
+    installation has learnt of them."""
     found: defaultdict[str, Expected] = defaultdict(Expected)
     for some in listed:
-        kind = _kind(some)
+        kind = kinds[_kind(some).name]
         expected = found[kind.name]
         expected.files += some.files
         expected.listed_bytes += some.bytes
@@ -279,6 +305,19 @@ def forecast(listed: Iterable[Some], pace: Pace, *, entities: float = 1.0) -> di
         if units[2]:
             expected.add("seconds", pace.seconds_for(expected.files, received, units))
     return dict(found)
+
+
+def learnt(read: Iterable[Read]) -> dict[str, Kind]:
+    """The kinds, as they are told and as this installation has found them: the more it has read of one, the more that
+    counts. How much a model names of a text is also learnt from all kinds together, where few files of one were read.
+    """
+    told: defaultdict[str, _Told] = defaultdict(_Told)
+    for one in read:
+        kind = kind_of(one.mime_type, one.ending)
+        if not kind.skipped:
+            told[kind.name].add(kind, one)
+            told[""].add(kind, one)
+    return {name: _learnt(kind, told[name], told[""]) for name, kind in BY_NAME.items()}
 
 
 def share(said: str) -> float:
@@ -310,15 +349,69 @@ def _expect(expected: Expected, kind: Kind, some: Some, entities: float) -> None
     expected.add("drive_bytes", (files * (min(size, kind.most) * each + more) for each, more in parts))
     pages = [files * (each + size / per) for each, per in zip(kind.pages, kind.page_bytes, strict=True)]
     expected.add("ocr_pages", pages)
+    content = _content(kind, size)
     for at in range(3):
-        content = min(max(size - kind.wrapping[at], size * 0.02), kind.dense)
-        text = files * kind.tokens[at] * content + pages[at] * kind.page_tokens[at]
+        text = files * kind.tokens[at] * content[at] + pages[at] * kind.page_tokens[at]
         requests = max(files, text / REQUEST_TOKENS) if kind.tokens[at] else pages[at]
         asked = entities * (text * AROUND + requests * INSTRUCTION_TOKENS) if text else 0.0
-        named = entities * text * NAMED[at] * kind.named
+        named = entities * text * kind.named[at]
         amounts = (text * fresh, asked, named)
         for name, amount in zip(("embedded_tokens", "model_input_tokens", "model_output_tokens"), amounts, strict=True):
             expected.counted[name][at] += amount
+
+
+def _content(kind: Kind, size: float) -> Three:
+    """How many bytes of a file are its content. Who made it is guessed by its size: the less would be left behind a
+    maker's wrapping, the likelier is that maker, since more files hold little than much."""
+    left = [size - wrapping for wrapping in kind.wrappings if wrapping < size] or [size * 0.02]
+    odds = [(each + FEW) ** -1.5 for each in left]
+    likely = sum(each * odd for each, odd in zip(left, odds, strict=True)) / sum(odds)
+    low, middle, high = (min(each, most) for each, most in zip((min(left), likely, max(left)), kind.dense, strict=True))
+    return low, middle, high
+
+
+@dataclass(slots=True)
+class _Told:
+    """What reading some files took, beside what was to be expected."""
+
+    files: int = 0
+    taken: Counter[str] = field(default_factory=Counter)
+    expected: Expected = field(default_factory=Expected)
+
+    def add(self, kind: Kind, read: Read) -> None:
+        self.files += read.files
+        _expect(self.expected, kind, Some(kind.name, "", read.files, read.bytes, read.fresh), 1.0)
+        self.taken.update({name: getattr(read, name) for name in _LEARNT})
+
+    def times(self, name: str) -> float:
+        """How many times what was likely has come."""
+        likely = self.expected.counted[name][1]
+        return self.taken[name] / likely if likely else 1.0
+
+
+def _learnt(kind: Kind, told: _Told, everything: _Told) -> Kind:
+    tokens, pages, named = kind.tokens, kind.page_tokens, kind.named
+    if told.files >= FEWEST_READ:
+        times = told.times("embedded_tokens")
+        tokens, pages = (_blend(three, times, told.files) for three in (tokens, pages))
+    by = told if told.files >= FEWEST_READ else everything
+    if by.files >= FEWEST_READ and by.taken["model_input_tokens"]:
+        times = by.times("model_output_tokens") * by.expected.counted["model_input_tokens"][1]
+        named = _blend(named, times / by.taken["model_input_tokens"], by.files)
+    return replace(kind, tokens=tokens, page_tokens=pages, named=named)
+
+
+def _blend(said: Three, times: float, files: int) -> Three:
+    """What is likely moves to what was found, which is so many `times` of it, by the weight of the files; the ends draw
+    near to it by half of that, and hold both."""
+    low, likely, high = said
+    if not likely:
+        return said
+    found = likely * min(max(times, 1 / FURTHEST), FURTHEST)
+    weight = files / (files + AS_MUCH_AS)
+    blended = likely * (found / likely) ** weight
+    least, most = (blended * (end / likely) ** (1 - weight / 2) for end in (low, high))
+    return min(least, likely, found), blended, max(most, likely, found)
 
 
 def _three(numbers: list[float]) -> Three:

@@ -319,12 +319,22 @@ def test_the_gen_ai_client_is_served_too(vertex: VertexServer) -> None:
     assert (counted.total_tokens or 0) > 0
 
 
+NAMES = {"type": "ARRAY", "items": {"type": "STRING"}, "maxItems": 2}
 ENTITIES = {
     "type": "OBJECT",
-    "properties": {"entities": {"type": "ARRAY", "items": {"type": "OBJECT", "properties": {}}}},
-    "required": ["entities"],
+    "properties": {
+        "passages": {
+            "type": "ARRAY",
+            "items": {
+                "type": "OBJECT",
+                "properties": {"passage": {"type": "INTEGER"}, "person": NAMES, "place": NAMES},
+            },
+        }
+    },
+    "required": ["passages"],
 }
 PASSAGE = json.dumps({"passage": 0, "text": "Ada Lovelace sailed to London."})
+NAMED = {"passages": [{"passage": 0, "person": ["Ada Lovelace"], "place": ["London"]}]}
 
 
 def test_the_gen_ai_client_embeds_by_the_newer_door_and_answers_by_a_schema(vertex: VertexServer) -> None:
@@ -344,15 +354,16 @@ def test_the_gen_ai_client_embeds_by_the_newer_door_and_answers_by_a_schema(vert
 
     assert answer.embeddings is not None
     assert [len(vector.values or []) for vector in answer.embeddings] == [256]
-    named = [entity["name"] for entity in json.loads(found.text or "")["entities"]]
-    assert sorted(named) == ["Ada Lovelace", "London"]
+    assert json.loads(found.text or "") == NAMED
     assert found.usage_metadata is not None
     assert (found.usage_metadata.prompt_token_count or 0) > 0
 
 
 def test_the_prediction_client_embeds_by_both_doors_and_answers_by_a_schema(vertex: VertexServer) -> None:
-    """Entities are asked for by this client, in exactly this form."""
+    """It asks for embeddings of both kinds and says schemas in yet another way."""
     client = vertex_client(vertex)
+    names = {"type_": "ARRAY", "items": {"type_": "STRING"}, "max_items": 2}
+    lists = {"passage": {"type_": "INTEGER"}, "person": names, "place": names}
 
     embedded = client.embed_content(
         request={
@@ -370,8 +381,8 @@ def test_the_prediction_client_embeds_by_both_doors_and_answers_by_a_schema(vert
                 "response_mime_type": "application/json",
                 "response_schema": {
                     "type_": "OBJECT",
-                    "properties": {"entities": {"type_": "ARRAY", "items": {"type_": "OBJECT"}}},
-                    "required": ["entities"],
+                    "properties": {"passages": {"type_": "ARRAY", "items": {"type_": "OBJECT", "properties": lists}}},
+                    "required": ["passages"],
                 },
             },
         },
@@ -382,8 +393,7 @@ def test_the_prediction_client_embeds_by_both_doors_and_answers_by_a_schema(vert
     assert embedded.usage_metadata.prompt_token_count == 3
     (candidate,) = found.candidates
     assert candidate.finish_reason.name == "STOP"
-    named = [entity["name"] for entity in json.loads(candidate.content.parts[0].text)["entities"]]
-    assert sorted(named) == ["Ada Lovelace", "London"]
+    assert json.loads(candidate.content.parts[0].text) == NAMED
 
 
 def test_the_lexical_embedding_is_deterministic_normal_and_finds_shared_words_in_any_script() -> None:

@@ -6,6 +6,7 @@ from itertools import islice
 
 import pytest
 
+from shared.domain.entities import ENTITIES_PER_PASSAGE
 from tests.injections import INJECTIONS
 from tests.integration.pipeline import Person, Pipeline, pipeline
 
@@ -73,7 +74,7 @@ def test_documents_that_command_a_model_that_obeys_end_as_any_other(pipeline: Pi
         "SELECT max(names) FROM (SELECT count(*) AS names FROM entities"
         f" WHERE user_id = '{person.user_id}' GROUP BY job_id, index, ordinal) of_one"
     )
-    assert most <= 30
+    assert most <= ENTITIES_PER_PASSAGE
     assert pipeline.count("settings", person) == 0
     assert [pipeline.passages(other), related(pipeline, other), pipeline.states(other)] == before
     assert pipeline.search(person, "Analytical Engines") == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -170,7 +171,8 @@ class VertexServer:
             raise Refusal("INVALID_ARGUMENT", "Unable to submit request because it must have a text parameter.")
         self._refuse_words(prompt)
         settings = body.get("generationConfig") or {}
-        answer, finish = _answer(prompt, settings), "STOP"
+        told = [*_texts(body.get("systemInstruction") or {}), *prompt]  # an instruction is counted as the prompt is
+        answer, finish = _answer(told, prompt, settings), "STOP"
         limit = int(settings.get("maxOutputTokens") or 65_536)
         if count_tokens(answer) > limit:
             answer, finish = answer[: limit * 3], "MAX_TOKENS"
@@ -180,7 +182,6 @@ class VertexServer:
             answer = "Certainly! Here are the entities that I found in your passages."
         if garble in FINISH_REASONS:
             answer, finish = answer[: len(answer) // 2] if garble == "MAX_TOKENS" else "", garble
-        told = [*_texts(body.get("systemInstruction") or {}), *prompt]  # an instruction is counted as the prompt is
         read, written = sum(count_tokens(text) for text in told), count_tokens(answer)
         self._counted(1, read + written)
         parts = [{"text": answer}] if answer else []
@@ -271,25 +272,50 @@ def _texts(content: Body) -> list[str]:
     return texts
 
 
-def _answer(prompt: list[str], settings: Body) -> str:
-    """Entities of the numbered passages (JSON lines) where the schema asks for them; an empty object for any other
-    schema; a plain sentence where no schema is given."""
+def _answer(told: list[str], prompt: list[str], settings: Body) -> str:
+    """What the numbered passages (JSON lines) name where the schema asks for it; an empty object for any other schema;
+    a plain sentence where no schema is given."""
     schema = settings.get("responseSchema") or settings.get("responseJsonSchema") or {}
-    if "entities" in (schema.get("properties") or {}):
-        found = [
-            {"passage": number, "kind": kind, "name": name}
-            for number, text in _numbered(prompt)
-            for kind, name in entities(text)
-        ]
-        related = [
-            {"passage": number, "subject": subject, "predicate": predicate, "object": target}
-            for number, text in _numbered(prompt)
-            for subject, predicate, target in relations(text)
-        ]
-        return json.dumps({"entities": found, "relations": related}, ensure_ascii=False)
+    asked = ((schema.get("properties") or {}).get("passages") or {}).get("items") or {}
+    if asked:
+        lists = asked.get("properties") or {}
+        most = [_named_in(told, words) for words in ("names", "relations")]
+        found = [{"passage": number, **_names(text, lists, *most)} for number, text in _numbered(prompt)]
+        return json.dumps(
+            {"passages": [one for one in found if len(one) > 1]}, ensure_ascii=False, separators=(",", ":")
+        )
     if settings.get("responseMimeType") == "application/json":
         return "{}"
     return "No model runs on this machine: this stand-in finds entities and embeds words, nothing else."
+
+
+def _named_in(told: list[str], words: str) -> int:
+    """The number that an instruction names: "at most 12 names"."""
+    found = re.search(rf"at most (\d+) {words}", "\n".join(told))
+    return int(found.group(1)) if found else 1000
+
+
+def _names(text: str, lists: Body, most_names: int, most_relations: int) -> Body:
+    """Names by kind and pairs by predicate, in the schema's words, order and numbers: of each kind the first before
+    the second of any, as who must choose does."""
+    found, chosen = entities(text), list[tuple[int, str, str]]()
+    for kind in lists:
+        names = [name for one, name in found if one == kind][: _most(lists, kind)]
+        chosen += [(place, kind, name) for place, name in enumerate(names)]
+    chosen = sorted(chosen, key=lambda one: one[0])[:most_names]
+    answer: Body = {}
+    for _, kind, name in chosen:
+        answer.setdefault(kind, []).append(name)
+    kept = {name for _, _, name in chosen}
+    stated = [one for one in relations(text) if {one[0], one[2]} <= kept and one[1] in lists]
+    for subject, predicate, target in stated[:most_relations]:
+        answer.setdefault(predicate, []).append([subject, target])
+    return {word: answer[word][: _most(lists, word)] for word in lists if word in answer}
+
+
+def _most(lists: Body, word: str) -> int:
+    """How many the schema lets stand in this list."""
+    return int(lists[word].get("maxItems") or 1000)
 
 
 def _numbered(prompt: list[str]) -> list[tuple[int, str]]:
@@ -308,19 +334,15 @@ def _obedient(prompt: list[str]) -> str:
     """The answer of a model that takes the document for its master: every object that the document shows is answered
     as it stands, every line of it and of the prompt is a name of every passage, and all of it is related."""
     numbered = _numbered(prompt)
-    listed: dict[str, list[Any]] = {"entities": [], "relations": []}
+    listed: list[Any] = []
     for _, text in numbered:
         for shown in _objects(text):
-            for name, items in listed.items():
-                items += shown[name] if isinstance(shown.get(name), list) else [shown]
+            listed += shown["passages"] if isinstance(shown.get("passages"), list) else [shown]
     lines = [line.strip() for text in prompt for line in text.splitlines()]
     words = [*lines, *(word for _, text in numbered for line in text.splitlines() for word in (line, *line.split()))]
-    for number in range(-1, len(numbered) + 2):
-        listed["entities"] += [{"passage": number, "kind": "person", "name": word} for word in words]
-        listed["relations"] += [
-            {"passage": number, "subject": one, "predicate": "knows", "object": other} for one, other in pairwise(words)
-        ]
-    return json.dumps(listed, ensure_ascii=False)
+    pairs = [list(pair) for pair in pairwise(words)]
+    listed += [{"passage": number, "person": words, "knows": pairs} for number in range(-1, len(numbered) + 2)]
+    return json.dumps({"passages": listed}, ensure_ascii=False, separators=(",", ":"))
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

@@ -57,6 +57,11 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7;
 -- How much this installation understood lately, and in how many seconds.
 SELECT files, bytes, seconds FROM instance_pace();
 
+-- name: instance_tokens
+-- What this installation's files took that were read once lately, alike ones together.
+SELECT mime_type, ending, files, bytes, fresh, embedded_tokens, model_input_tokens, model_output_tokens
+FROM instance_tokens();
+
 -- name: forget_forecast
 -- One that is asked about is made anew; what was said when reading began stays as it was said.
 DELETE FROM forecasts WHERE user_id = app_user_id() AND corpus = :corpus
