@@ -59,6 +59,7 @@ def upgrade(url: str, *, folder: Path | None = None, contract: bool = True) -> l
     """
     wanted = migrations(folder)
     connection = connect_to_url(url)
+    connection._usock.settimeout(None)  # an index over what there is takes its time
     try:
         connection.execute_simple(f"SET ROLE drivestream_migrator; {_LOCK}")
         current = _current(connection)

@@ -221,6 +221,10 @@ $$;
 COMMENT ON FUNCTION sought_of(uuid, tsquery) IS
     'What finds in `words_of(person, ...)` everything that a query matches, and maybe more; all, if it only excludes.';
 
+CREATE FUNCTION slot_of(person uuid) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT get_byte(uuid_send(person), 15) % 16 $$;
+COMMENT ON FUNCTION slot_of(uuid) IS 'In which of the indexes over vectors somebody''s passages are.';
+
 CREATE TABLE memories (
     job_id uuid NOT NULL,
     index bigint NOT NULL,
@@ -247,7 +251,16 @@ CREATE INDEX memories_by_file ON memories (user_id, file_id);
 -- Keyed by person and word: of what others wrote nothing is read, however common the word.
 CREATE INDEX memories_by_words ON memories USING gin (words_of(user_id, words));
 ALTER INDEX memories_by_words ALTER COLUMN 1 SET STATISTICS 0; -- nothing is planned by them
-CREATE INDEX memories_by_meaning ON memories USING hnsw (embedding halfvec_cosine_ops);
+-- An index over vectors knows nothing of people: the fewer share one, the less of others is walked through, and the
+-- smaller it is. `nearest_passages` names the one that it needs.
+DO $$
+BEGIN
+    FOR slot IN 0..15 LOOP
+        EXECUTE format('CREATE INDEX %I ON memories USING hnsw (embedding halfvec_cosine_ops) WHERE slot_of(user_id) = %s',
+            'memories_by_meaning_' || slot, slot);
+    END LOOP;
+END
+$$;
 
 CREATE FUNCTION entity_key(name text) RETURNS text LANGUAGE sql IMMUTABLE
     AS $$ SELECT lower(btrim(regexp_replace(normalize(name, NFKC), '\s+', ' ', 'g'))) $$;
@@ -775,10 +788,10 @@ CREATE FUNCTION nearest_passages(
 #variable_conflict use_column
 DECLARE
     person CONSTANT uuid := app_user_id();
-    -- To find `wanted` of F rows among N, the index is walked past wanted * N / F of them; reading the F costs F.
-    -- So up to the root of wanted * N every one is compared, which also finds all of a person who has little.
+    -- To find `wanted` of F rows among the N of an index, it is walked past wanted * N / F of them; reading the F costs
+    -- F. So up to the root of wanted * N every one is compared, which also finds all of a person who has little.
     affordable CONSTANT integer := (SELECT least(50000, greatest(1000, ceil(sqrt(wanted * greatest(c.reltuples, 0)))))
-        FROM pg_class c WHERE c.oid = 'memories'::regclass);
+        FROM pg_class c WHERE c.oid = to_regclass('memories_by_meaning_' || slot_of(person)));
     narrow CONSTANT boolean := coalesce(kinds[1], folders[1], owner, since::text, until::text, drive, entity_kind, besides)
         IS NOT NULL;
     few boolean;
@@ -810,16 +823,19 @@ BEGIN
                     AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
         ORDER BY (m.embedding <=> query_vector) + 0, m.job_id, m.index, m.ordinal LIMIT wanted;
     ELSE
-        RETURN QUERY
-        SELECT m.job_id, m.index, m.ordinal, m.file_id, m.embedding <=> query_vector
-        FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
-        WHERE m.user_id = person AND m.model = query_model
-            AND file_fits(f, kinds, folders, owner, since, until, drive)
-            AND (besides IS NULL OR f.file_id <> besides)
-            AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
-                    AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
-        ORDER BY m.embedding <=> query_vector LIMIT wanted;
+        -- The slot is written into the statement: of a parameter the planner cannot say which index covers it.
+        RETURN QUERY EXECUTE format($statement$
+            SELECT m.job_id, m.index, m.ordinal, m.file_id, m.embedding <=> $2
+            FROM memories m JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+            WHERE slot_of(m.user_id) = %s AND m.user_id = $1 AND m.model = $3
+                AND file_fits(f, $5, $6, $7, $8, $9, $10)
+                AND ($13 IS NULL OR f.file_id <> $13)
+                AND ($11 IS NULL OR EXISTS (SELECT FROM entities e
+                    WHERE e.user_id = $1 AND e.kind = $11 AND e.key = entity_key($12)
+                        AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+            ORDER BY m.embedding <=> $2 LIMIT $4 $statement$, slot_of(person))
+        USING person, query_vector, query_model, wanted, kinds, folders, owner, since, until, drive, entity_kind,
+            entity_name, besides;
     END IF;
 END
 $$;

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import psycopg
@@ -38,10 +38,7 @@ from tests.scratch_postgres import scratch_postgres
 CHUNK = 500  # passages: what half a megabyte of prose gives
 DIMENSIONS = 768
 WORDS = 4_000
-LARGE = {
-    "memories_by_words": "CREATE INDEX memories_by_words ON memories USING gin (words_of(user_id, words))",
-    "memories_by_meaning": "CREATE INDEX memories_by_meaning ON memories USING hnsw (embedding halfvec_cosine_ops)",
-}
+LARGE = "SELECT indexname, indexdef FROM pg_indexes WHERE indexname ~ '^memories_by_(words|meaning)'"
 _SOUGHT = 0.7
 
 Vector = Sequence[float]
@@ -75,10 +72,11 @@ def measure(arguments: list[str]) -> dict[str, object]:
     chosen = parser.parse_args(arguments)
     passages, vectors = made(chosen.passages, LANGUAGES[chosen.language])
     with table() as contest:
-        for name in LARGE:
+        large = dict(contest.sql(LARGE))
+        for name in large:
             contest.sql(f"DROP INDEX {name}")
         ours, theirs = contest.compared(passages, vectors, chosen.repetitions)
-        for statement in LARGE.values():
+        for statement in large.values():
             contest.sql(statement)
         few = min(chosen.indexed, chosen.passages)
         indexed = contest.compared(passages[:few], vectors[:few], 1)
@@ -135,9 +133,10 @@ class Contest:
         self._database.close()
         self._admin.close()
 
-    def sql(self, statement: str, *values: object) -> None:
+    def sql(self, statement: str, *values: object) -> list[Any]:
         """As the administrator."""
-        self._admin.execute(statement, values)  # type: ignore[arg-type]
+        found = self._admin.execute(statement, values)  # type: ignore[arg-type]
+        return found.fetchall() if found.description else []
 
     def compared(
         self, passages: Sequence[Passage], vectors: Sequence[Vector], repetitions: int

@@ -15,7 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from infra.local.secrets import SecretManagerServer
 from infra.migrate import MigrationError, migrations, prepare, script, upgrade
 from infra.migrate.__main__ import main
-from shared.adapters import google_requests
+from shared.adapters import google_requests, postgres
 from shared.adapters.postgres import connect_to_url
 from shared.config import settings
 from tests.integration.conftest import TestDatabase
@@ -106,6 +106,16 @@ def test_the_migrations_add_up_to_the_schema(database: TestDatabase, empty_datab
     difference = difflib.unified_diff(written, migrated, "schema.sql", "migrations", lineterm="", n=1)
     assert "\n".join(difference) == ""
     assert any(line.startswith("policy memories.") for line in written)
+
+
+def test_a_migration_may_take_its_time(
+    empty_database: TestDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index over what there is takes minutes; a function gives up on its database after seconds."""
+    monkeypatch.setattr(postgres, "CONNECT_SECONDS", 0.5)
+    folder = a_folder(tmp_path, _0001_slow="SELECT pg_sleep(1)")
+
+    assert upgrade(empty_database.admin_url, folder=folder) == ["0001_slow.sql"]
 
 
 def test_the_comparison_sees_what_differs(database: TestDatabase) -> None:

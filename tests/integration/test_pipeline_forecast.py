@@ -54,6 +54,11 @@ def sample() -> dict[str, str | bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
+def forget_what_was_read(pipeline: Pipeline) -> None:
+    """As if all that the tests before have read had been read long ago: nobody learns from it."""
+    pipeline.sql("UPDATE gdrive_files SET first_seen_at = 'epoch' WHERE state IN ('indexed', 'skipped')")
+
+
 def test_nothing_is_read_before_the_person_says_so(asking: Pipeline) -> None:
     """Whatever comes by meanwhile: an edit, a removal, a census, the caretaker, an impatient click."""
     person = asking.person(FILES)
@@ -170,8 +175,50 @@ def test_who_is_read_already_is_never_asked(pipeline: Pipeline) -> None:
     assert pipeline.states(person) == {"a.md": "indexed", "new.md": "indexed"}
 
 
+def test_a_forecast_learns_from_what_everybody_s_files_took_when_they_were_read_once(asking: Pipeline) -> None:
+    """A model that names ten times as much as it was taken to do is paid ten times as much. An edited file is received
+    twice and embedded in parts: it says nothing of a first reading."""
+    letters = {"letter.txt": "Dear Ada, the apricots are ripe.\n" * 300}
+    forget_what_was_read(asking)
+    other = asking.person({})
+    first = _names_expected(asking, asking.person(letters))
+    asking.sql(
+        "INSERT INTO gdrive_files (user_id, file_id, name, mime_type, size, state)"
+        f" SELECT '{other.user_id}', 'old-' || n, 'old.txt', 'text/plain', 10000, 'indexed'"
+        " FROM generate_series(1, 900) AS n"
+    )
+    asking.sql(
+        "INSERT INTO costs (user_id, file_id, drive_bytes, embedded_tokens, model_input_tokens, model_output_tokens)"
+        f" SELECT '{other.user_id}', 'old-' || n, 20000, 2500, 2846, 2250 FROM generate_series(1, 900) AS n"
+    )
+
+    of_edited = _names_expected(asking, asking.person(letters))
+    asking.sql(f"UPDATE costs SET drive_bytes = 10000 WHERE user_id = '{other.user_id}'")
+    of_read_once = _names_expected(asking, asking.person(letters))
+
+    forget_what_was_read(asking)
+    assert of_edited == first
+    assert of_read_once == pytest.approx(first * 10**0.75, rel=0.1)  # of 900 files and as good as 300
+
+
+def test_nobody_but_who_makes_forecasts_is_told_what_others_files_took(pipeline: Pipeline) -> None:
+    """Numbers of everybody together are still numbers of others."""
+    allowed = pipeline.sql(
+        "SELECT rolname FROM pg_roles WHERE rolname LIKE 'drivestream%' AND rolname <> 'drivestream_definer'"
+        " AND NOT rolsuper AND has_function_privilege(oid, 'instance_tokens()', 'execute') ORDER BY 1"
+    )
+
+    assert allowed == [["drivestream_worker"]]
+
+
+def _names_expected(pipeline: Pipeline, person: Person) -> int:
+    likely: int = said(pipeline, person)["total"]["expected"]["model_output_tokens"]["likely"]
+    return likely
+
+
 def test_the_forecast_of_the_sample_drive_is_within_a_fifth_of_what_it_takes(pipeline: Pipeline) -> None:
     """Made of the listing alone, and kept as it was made."""
+    forget_what_was_read(pipeline)
     person = pipeline.person(sample())
 
     found = said(pipeline, person)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared.adapters.vertex import ENTITY_TOKENS_PER_REQUEST, INSTRUCTION
@@ -13,9 +15,11 @@ from shared.domain.forecast import (
     REQUEST_TOKENS,
     WINDOW,
     Pace,
+    Read,
     Some,
     forecast,
     kind_of,
+    learnt,
     share,
 )
 from shared.readers.formats import FORMATS
@@ -25,9 +29,11 @@ MEGABYTE = 1_000_000
 NOTHING_YET = Pace()
 
 
-def counted(*listed: Some, pace: Pace = NOTHING_YET, entities: float = 1.0) -> dict[str, list[float]]:
-    """What is expected of these files together."""
-    found = forecast(listed, pace, entities=entities).values()
+def counted(
+    *listed: Some, pace: Pace = NOTHING_YET, entities: float = 1.0, read: list[Read] | None = None
+) -> dict[str, list[float]]:
+    """What is expected of these files together, where these were read before."""
+    found = forecast(listed, pace, entities=entities, kinds=learnt(read or [])).values()
     names = next(iter(found)).counted
     return {name: [sum(one.counted[name][at] for one in found) for at in range(3)] for name in names}
 
@@ -144,3 +150,91 @@ def test_the_time_is_that_of_the_pace_or_of_drives_quota_where_that_is_slower() 
 
     assert counted(few, pace=slow)["seconds"][1] == pytest.approx(100)
     assert counted(huge)["seconds"][0] >= 3 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("ending", "sizes", "tokens"),
+    [
+        ("docx", (10_520, 11_442, 12_700, 14_797, 20_294, 33_732), (62, 559, 1106, 2201, 5538, 16473)),
+        ("docx", (36_725, 37_628, 38_821, 40_636, 46_060), (62, 561, 1109, 2208, 5571)),
+        ("odt", (8_972, 11_211, 16_694, 29_443), (1106, 2201, 5538, 16473)),
+        ("xlsx", (10_232, 30_245, 156_329, 29_424, 95_614), (1372, 6560, 40074, 6560, 19357)),
+        ("ods", (5_340, 18_735, 102_916), (1373, 6562, 40092)),
+    ],
+)
+def test_a_document_s_text_is_found_behind_the_wrapping_of_any_maker(
+    ending: str, sizes: tuple[int, ...], tokens: tuple[int, ...]
+) -> None:
+    """Pandoc, python-docx, pandoc again, openpyxl with XlsxWriter, and odfpy wrote these texts, of a line to thirty
+    pages. Who made a file is not listed; what they all have is told within two thirds."""
+    low, likely, high = counted(*(Some("", ending, files=1, bytes=size, fresh=1) for size in sizes))["embedded_tokens"]
+
+    assert low < sum(tokens) < high
+    assert likely == pytest.approx(sum(tokens), rel=0.67)
+
+
+LETTERS = Some("text/plain", "txt", files=100, bytes=1 * MEGABYTE, fresh=100)
+TABLES = Some("text/csv", "csv", files=100, bytes=1 * MEGABYTE, fresh=100)
+
+
+def letters_read(files: int, tokens: float = 1.0, names: float = 1.0) -> Read:
+    """So many letters as above, which took so many times the tokens and the names that nobody had yet learnt."""
+    size = files * 10_000
+    usual = {name: three[1] * tokens for name, three in counted(Some("text/plain", "txt", files, size, files)).items()}
+    embedded, asked, named = (round(usual[f"{name}_tokens"]) for name in ("embedded", "model_input", "model_output"))
+    return Read("text/plain", "txt", files, size, files, embedded, asked, round(named * names))
+
+
+def test_too_few_files_teach_nothing() -> None:
+    """The first letters of the first person say little of everybody's."""
+    assert counted(LETTERS, read=[letters_read(199, names=5.0)]) == counted(LETTERS)
+
+
+def test_what_a_model_names_is_learnt_by_how_much_it_was_asked() -> None:
+    """As much as is said here counts three hundred files; of many times that only what was found counts."""
+    usual = counted(LETTERS)["model_output_tokens"][1]
+
+    half, all_of_it = (
+        counted(LETTERS, read=[letters_read(files, names=4.0)])["model_output_tokens"][1] for files in (300, 300_000)
+    )
+
+    assert half == pytest.approx(2 * usual, rel=0.01)
+    assert all_of_it == pytest.approx(4 * usual, rel=0.01)
+
+
+def test_the_tokens_of_a_kind_are_learnt_from_that_kind_alone() -> None:
+    """Letters in Chinese say nothing of tables; a model that names much says it of both."""
+    read = [letters_read(300_000, tokens=3.0, names=2.0)]
+
+    letters, tables = (counted(one, read=read) for one in (LETTERS, TABLES))
+
+    usual_letters, usual_tables = counted(LETTERS), counted(TABLES)
+    assert letters["embedded_tokens"][1] == pytest.approx(3 * usual_letters["embedded_tokens"][1], rel=0.01)
+    assert letters["model_output_tokens"][1] == pytest.approx(6 * usual_letters["model_output_tokens"][1], rel=0.01)
+    assert tables["embedded_tokens"] == usual_tables["embedded_tokens"]
+    assert tables["model_output_tokens"][1] == pytest.approx(2 * usual_tables["model_output_tokens"][1], rel=0.01)
+
+
+def test_what_was_found_narrows_the_range_and_stays_in_it() -> None:
+    """A forecast that was borne out is surer; one that was not keeps both what was said and what was found."""
+    usual, borne_out, far_off = (
+        counted(LETTERS, read=read)["model_output_tokens"]
+        for read in ([], [letters_read(3_000)], [letters_read(3_000, names=15.0)])
+    )
+
+    assert usual[0] < borne_out[0] < borne_out[1] < borne_out[2] < usual[2]
+    assert far_off[0] <= usual[1] < far_off[1] < 15 * usual[1] <= far_off[2]
+
+
+def test_an_installation_that_names_nothing_learns_nothing_of_names() -> None:
+    """With ENTITIES=off there is nothing to learn from, and no division by it."""
+    read = replace(letters_read(3_000), model_input_tokens=0, model_output_tokens=0)
+
+    assert counted(LETTERS, read=[read])["model_output_tokens"][1] == counted(LETTERS)["model_output_tokens"][1]
+
+
+def test_what_is_found_beyond_all_measure_is_not_believed() -> None:
+    """A counter that went wrong, or a folder of nothing but blanks, must not make a forecast of nothing."""
+    nothing = counted(LETTERS, read=[letters_read(300_000, tokens=0.0)])["embedded_tokens"]
+
+    assert nothing[1] == pytest.approx(counted(LETTERS)["embedded_tokens"][1] / 20, rel=0.02)
