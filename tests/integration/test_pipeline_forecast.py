@@ -204,7 +204,8 @@ def test_a_forecast_learns_from_what_everybody_s_files_took_when_they_were_read_
 def test_nobody_but_who_makes_forecasts_is_told_what_others_files_took(pipeline: Pipeline) -> None:
     """Numbers of everybody together are still numbers of others."""
     allowed = pipeline.sql(
-        "SELECT rolname FROM pg_roles WHERE rolname LIKE 'drivestream%' AND rolname <> 'drivestream_definer'"
+        "SELECT rolname FROM pg_roles WHERE rolname LIKE 'drivestream%'"
+        " AND rolname NOT IN ('drivestream_definer', 'drivestream_migrator')"  # whose it is
         " AND NOT rolsuper AND has_function_privilege(oid, 'instance_tokens()', 'execute') ORDER BY 1"
     )
 
