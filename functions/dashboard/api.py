@@ -159,7 +159,7 @@ def read_status(tx: Transaction, since: datetime = LONG_AGO) -> dict[str, Any]:
         "done": done,
         "progress": round(done / counts["listed"], 4) if counts["listed"] else 0.0,
         "estimated_completion": finished_at(counts, pace, clock["now"]),
-        "reasons": {row["code"] or "unknown": row["files"] for row in tx.rows("status_reasons")},
+        "reasons": {row["code"] or "unknown": row["files"] for row in tx.rows("status_totals_of_reasons")},
         "paused": tx.row("paused"),
         "at_rest": not any(counts[state] for state in ("queued", "processing", "waiting")),
         "last_indexed_at": counts["last_indexed_at"],

@@ -49,7 +49,13 @@ SELECT
         WHERE user_id = app_user_id() AND recorded_at >= CAST(:since AS timestamptz)), 0)::bigint AS passages;
 
 -- name: status_reasons
--- Why files are skipped, failed or waiting, most frequent first.
+-- Why files are skipped, failed or waiting, most frequent first, with what one of them is told; counted row by row.
+SELECT reason_code AS code, min(reason) AS example, count(*) AS files FROM gdrive_files
+WHERE user_id = app_user_id() AND state IN ('skipped', 'failed', 'waiting')
+GROUP BY reason_code ORDER BY files DESC, code;
+
+-- name: status_totals_of_reasons
+-- The same without what is told, from what is counted as it changes.
 SELECT reason_code AS code, sum(count)::bigint AS files FROM tallies
 WHERE user_id = app_user_id() AND state IN ('skipped', 'failed', 'waiting')
 GROUP BY reason_code HAVING sum(count) > 0 ORDER BY files DESC, code;
