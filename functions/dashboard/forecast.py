@@ -114,12 +114,14 @@ def _kind(
 
 def _priced(expected: Mapping[str, Any], config: Settings) -> dict[str, Any]:
     prices = prices_of(config).values()
-    dollars = [_rounded(dollars_for({name: expected[name][at] for name in COUNTERS}, prices)) for at in range(3)]
-    tokens = [sum(expected[name][at] for name in COUNTERS if name.endswith("_tokens")) for at in range(3)]
+    # Whole numbers only here: of many kinds with half a page each, none would be left of the total.
+    whole = {name: [round(each) for each in expected[name]] for name in COUNTED}
+    dollars = [_rounded(dollars_for({name: whole[name][at] for name in COUNTERS}, prices)) for at in range(3)]
+    tokens = [sum(whole[name][at] for name in COUNTERS if name.endswith("_tokens")) for at in range(3)]
     return {
         "files": expected["files"],
         "listed_bytes": expected["listed_bytes"],
-        **{name: _between(expected[name]) for name in COUNTED},
+        **{name: _between(whole[name]) for name in COUNTED},
         "tokens": _between(tokens),
         "dollars": _between(dollars),
     }

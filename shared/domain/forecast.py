@@ -36,6 +36,7 @@ INSTRUCTION_TOKENS = 171  # of a request that looks for names, apart from its pa
 REQUEST_TOKENS = 4_500  # of text in such a request that is full
 AROUND = 1.07  # times the tokens of passages when they stand in a request, quoted and numbered
 NAMED: Three = (0.01, 0.09, 0.5)  # tokens of names and relations for each token of prose
+THIN: Three = (0.0, 0.02, 0.05)  # of a byte that lies beyond what is dense
 FEW = 500  # bytes of a container: of texts longer than so much, those of twice the length are a third as many
 
 # Of an installation that has read before: what it found counts beside what is said here.
@@ -49,7 +50,7 @@ class Kind:
     """Files that are alike in what they cost. Sizes in bytes.
 
     `tokens` are those of one byte of its content: what is left behind the `wrappings`, which are what a file that holds
-    nothing takes, of one maker or another. What lies beyond `dense` bytes of it is mostly pictures, and has none.
+    nothing takes, of one maker or another. Beyond `dense` bytes of it are mostly pictures: little of that counts.
     `named` are tokens of names for one of these. `pages` are those of a file that must be recognised, and `page_bytes`
     what one takes where there are more the larger the file is. `stands_for` is the size to assume where none is told.
     """
@@ -116,8 +117,8 @@ class Expected:
         self.counted[name] = [one + more for one, more in zip(self.counted[name], three, strict=True)]
 
     def as_row(self, kind: str) -> dict[str, Any]:
-        """As Postgres keeps it: whole numbers."""
-        counted = {name: [round(one) for one in three] for name, three in self.counted.items()}
+        """As Postgres keeps it."""
+        counted = {name: [round(one, 2) for one in three] for name, three in self.counted.items()}
         return {"kind": kind, "files": self.files, "listed_bytes": self.listed_bytes, "expected": counted}
 
 
@@ -187,7 +188,7 @@ KINDS = (
         "mail", "Mail",
         "eml mht mhtml mbox",
         "message/rfc822 multipart/related application/x-mimearchive application/mbox",
-        tokens=(0.01, 0.1, 0.25), named=(0.05, 0.3, 0.8),
+        tokens=(0.01, 0.05, 0.25), named=(0.05, 0.3, 0.8), pages=(0.0, 0.3, 3.0), page_tokens=(0, 40, 900),
     ),
     Kind(
         "word", "Documents of word processors",
@@ -195,12 +196,12 @@ KINDS = (
         f"{_OFFICE}wordprocessingml.document {_OFFICE}wordprocessingml.template {_OPEN}text {_OPEN}text-template "
         "application/vnd.ms-word.document.macroEnabled.12 application/vnd.ms-word.template.macroEnabled.12",
         tokens=(0.2, 0.5, 0.75), wrappings=(2_500, 7_000, 10_300, 13_000, 35_000, 36_600),
-        dense=(20_000, 40_000, 300_000), blocks=True,
+        dense=(4_000, 6_000, 300_000), blocks=True,
     ),
     Kind(
         "book", "Books and rich text",
         "epub rtf", "application/epub+zip application/rtf text/rtf text/richtext",
-        tokens=(0.02, 0.2, 0.6), wrappings=(0, 1_000, 3_000), dense=(2_000_000,) * 3, blocks=True,
+        tokens=(0.02, 0.3, 0.7), wrappings=(0, 1_000, 3_000), dense=(2_000_000,) * 3, blocks=True,
     ),
     Kind(
         "sheet", "Workbooks",
@@ -218,13 +219,13 @@ KINDS = (
         "application/vnd.ms-powerpoint.slideshow.macroEnabled.12 "
         "application/vnd.ms-powerpoint.template.macroEnabled.12 "
         f"{_OPEN}presentation {_OPEN}presentation-template {_OPEN}graphics {_OPEN}graphics-template",
-        tokens=(0.005, 0.03, 0.2), wrappings=(1_000, 20_000, 28_000), dense=(500_000,) * 3, blocks=True,
+        tokens=(0.005, 0.03, 0.2), wrappings=(1_000, 20_000, 28_000), dense=(20_000, 30_000, 500_000), blocks=True,
     ),
     Kind(
         "pdf", "PDF",
         "pdf", "application/pdf",
         tokens=(0.0, 0.02, 0.15), wrappings=(300, 10_000, 50_000), dense=(2_000_000,) * 3,
-        pages=(0.0, 0.3, 1.0), page_bytes=(inf, 500_000, 40_000), page_tokens=(50, 400, 900), blocks=True,
+        pages=(0.0, 0.3, 1.0), page_bytes=(inf, 1_000_000, 40_000), page_tokens=(50, 400, 900), blocks=True,
     ),
     Kind(
         "image", "Pictures to recognise",
@@ -236,7 +237,8 @@ KINDS = (
         "zip tar gz tgz bz2 tbz2 tbz xz txz",
         "application/zip application/x-zip-compressed application/x-tar application/tar application/gzip "
         "application/x-gzip application/x-bzip2 application/x-bzip application/x-xz",
-        tokens=(0.0, 0.5, 1.2), wrappings=(0, 200, 500), dense=(20_000_000,) * 3, blocks=True,
+        tokens=(0.0, 0.6, 1.2), wrappings=(0, 200, 500), dense=(0, 15_000, 20_000_000), blocks=True,
+        pages=(0.0, 0.5, 10.0), page_tokens=(0, 40, 900),
     ),
     Kind("document", "Google Docs", types=DOCUMENT, tokens=_PROSE, stands_for=6_000),
     Kind(
@@ -366,7 +368,11 @@ def _content(kind: Kind, size: float) -> Three:
     left = [size - wrapping for wrapping in kind.wrappings if wrapping < size] or [size * 0.02]
     odds = [(each + FEW) ** -1.5 for each in left]
     likely = sum(each * odd for each, odd in zip(left, odds, strict=True)) / sum(odds)
-    low, middle, high = (min(each, most) for each, most in zip((min(left), likely, max(left)), kind.dense, strict=True))
+    whole = (min(left), likely, max(left))
+    low, middle, high = (
+        min(each, dense) + thin * max(0.0, each - dense)
+        for each, dense, thin in zip(whole, kind.dense, THIN, strict=True)
+    )
     return low, middle, high
 
 
