@@ -842,6 +842,24 @@ $$;
 COMMENT ON FUNCTION nearest_passages IS
     'The visible passages of this person nearest to a vector, from the index or, where few are asked about, from all.';
 
+CREATE FUNCTION passages_with(
+    sieve tsquery, sought tsquery, most integer, kinds text[], folders text[], owner text, since timestamptz,
+    until timestamptz, drive text, entity_kind text, entity_name text
+) RETURNS SETOF memories LANGUAGE sql STABLE AS $$
+    SELECT m.*
+    -- Fenced by OFFSET, with a person filter that no B-tree can take: only the GIN index is left.
+    FROM (SELECT * FROM memories WHERE words_of(user_id, words) @@ sought_of(app_user_id(), sieve)
+            AND (user_id = app_user_id()) IS TRUE AND (words @@ sought) IS TRUE OFFSET 0) m
+    JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
+    WHERE file_fits(f, kinds, folders, owner, since, until, drive)
+        AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
+            WHERE e.user_id = app_user_id() AND e.kind = entity_kind AND e.key = entity_key(entity_name)
+                AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
+    LIMIT most
+$$;
+COMMENT ON FUNCTION passages_with IS
+    'So many of the person''s passages that match a query, whichever come first. The index is asked for what it is sieved by.';
+
 CREATE FUNCTION search_passages(
     query text, query_vector halfvec(768), query_model text, result_limit integer, candidates integer DEFAULT 60,
     parts text DEFAULT NULL, run text DEFAULT NULL, kinds text[] DEFAULT NULL, folder text DEFAULT NULL,
@@ -873,7 +891,11 @@ DECLARE
     person CONSTANT uuid := app_user_id();
     -- Terms have the person before them in the passage, too: they are no words that somebody could have typed.
     mark CONSTANT text := left(person::text, 8) || '|';
-    asked CONSTANT tsquery := websearch_to_tsquery('simple', query) || websearch_to_tsquery('english', query);
+    plain CONSTANT tsquery := websearch_to_tsquery('simple', query);
+    stems CONSTANT tsquery := websearch_to_tsquery('english', query);
+    asked CONSTANT tsquery := plain || stems;
+    -- What the index is asked for: what has all the words has all their stems, and these are half as many.
+    sieve CONSTANT tsquery := CASE WHEN numnode(stems) > 0 AND plain::text !~ '[!|]' THEN stems ELSE asked END;
     phrase CONSTANT tsquery := phraseto_tsquery('simple', query);
     resembling CONSTANT tsquery := replace(parts, '@', mark)::tsquery;
     -- Any of the words, English ones without those that say nothing, and of the terms those that are no ASCII. Not for
@@ -882,6 +904,13 @@ DECLARE
         replace(plainto_tsquery('english', query)::text, '&', '|')::tsquery || coalesce((
             SELECT string_agg(replace(part, '@', mark), ' | ') FROM regexp_split_to_table(parts, ' & ') part
             WHERE octet_length(part) > length(part)), '')::tsquery END;
+    -- Two of them, of the eight longest: what has one word alone, and be it a common one, is looked at only after that.
+    paired CONSTANT tsquery := CASE WHEN loosely IS NOT NULL THEN (
+        WITH longest AS (
+            SELECT '''' || replace(replace(word, '\', '\\'), '''', '''''') || '''' AS word
+            FROM unnest(tsvector_to_array(to_tsvector('english', query))) word ORDER BY length(word) DESC, word LIMIT 8)
+        SELECT coalesce(string_agg(one.word || ' & ' || other.word, ' | '), '')::tsquery
+        FROM longest one JOIN longest other ON one.word < other.word WHERE (SELECT count(*) FROM longest) > 2) END;
     folders CONSTANT text[] := CASE WHEN folder IS NOT NULL THEN folders_below(folder) END;
 BEGIN
     RETURN QUERY
@@ -895,15 +924,8 @@ BEGIN
     matching AS MATERIALIZED (
         SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank_cd(m.words, asked, 1) AS rank,
                numnode(phrase) > 0 AND m.words @@ phrase AS exact
-        -- Fenced by OFFSET, with a person filter that no B-tree can take: only the GIN index is left.
-        FROM (SELECT * FROM memories WHERE words_of(user_id, words) @@ sought_of(person, asked)
-                AND (user_id = person) IS TRUE AND (words @@ asked) IS TRUE OFFSET 0) m
-        JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
-        WHERE numnode(asked) > 0 AND file_fits(f, kinds, folders, owner, since, until, drive)
-            AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
-                    AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
-        LIMIT ranked
+        FROM passages_with(sieve, asked, ranked, kinds, folders, owner, since, until, drive, entity_kind, entity_name) m
+        WHERE numnode(asked) > 0
     ),
     worded AS MATERIALIZED (
         SELECT * FROM (
@@ -926,20 +948,11 @@ BEGIN
     parted AS MATERIALIZED (
         SELECT m.job_id, m.index, m.ordinal, m.file_id, run IS NOT NULL AND strpos(m.passage, run) > 0 AS whole,
                ts_rank(m.words, resembling, 1) AS rank
-        FROM (
-            SELECT m.job_id, m.index, m.ordinal, m.file_id, m.passage, m.words
-            FROM (SELECT * FROM memories WHERE words_of(user_id, words) @@ sought_of(person, resembling)
-                AND (user_id = person) IS TRUE AND (words @@ resembling) IS TRUE OFFSET 0) m
-            JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
-            WHERE numnode(resembling) > 0 AND (SELECT count(*) FROM worded) < result_limit
-                AND file_fits(f, kinds, folders, owner, since, until, drive)
-                AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
-                        AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
-                AND NOT EXISTS (SELECT FROM worded w
-                    WHERE w.job_id = m.job_id AND w.index = m.index AND w.ordinal = m.ordinal)
-            LIMIT ranked
-        ) m
+        FROM passages_with(resembling, resembling, ranked, kinds, folders, owner, since, until, drive, entity_kind,
+            entity_name) m
+        WHERE numnode(resembling) > 0 AND (SELECT count(*) FROM worded) < result_limit
+            AND NOT EXISTS (SELECT FROM worded w
+                WHERE w.job_id = m.job_id AND w.index = m.index AND w.ordinal = m.ordinal)
         ORDER BY whole DESC, rank DESC, m.job_id, m.index, m.ordinal LIMIT candidates
     ),
     parts AS (
@@ -960,22 +973,26 @@ BEGIN
         LIMIT candidates
     ),
     -- Where nothing has all of it, in its words, their parts or a name: what has most of it.
-    scattered AS MATERIALIZED (
+    nothing AS MATERIALIZED (
+        SELECT NOT EXISTS (SELECT FROM worded) AND NOT EXISTS (SELECT FROM parted) AND NOT EXISTS (SELECT FROM named)
+            AS found
+    ),
+    coupled AS MATERIALIZED (
         SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank(m.words, loosely) AS rank
-        FROM (
-            SELECT m.job_id, m.index, m.ordinal, m.file_id, m.words
-            FROM (SELECT * FROM memories WHERE words_of(user_id, words) @@ sought_of(person, loosely)
-                AND (user_id = person) IS TRUE AND (words @@ loosely) IS TRUE OFFSET 0) m
-            JOIN gdrive_files f ON f.visible_job = m.job_id AND f.user_id = m.user_id
-            WHERE numnode(loosely) > 0 AND NOT EXISTS (SELECT FROM worded)
-                AND NOT EXISTS (SELECT FROM parted) AND NOT EXISTS (SELECT FROM named)
-                AND file_fits(f, kinds, folders, owner, since, until, drive)
-                AND (entity_kind IS NULL OR EXISTS (SELECT FROM entities e
-                    WHERE e.user_id = person AND e.kind = entity_kind AND e.key = entity_key(entity_name)
-                        AND e.job_id = m.job_id AND e.index = m.index AND e.ordinal = m.ordinal))
-            LIMIT ranked
+        FROM passages_with(paired, paired, ranked, kinds, folders, owner, since, until, drive, entity_kind,
+            entity_name) m
+        WHERE numnode(paired) > 0 AND (SELECT found FROM nothing)
+    ),
+    scattered AS MATERIALIZED (
+        SELECT * FROM (
+            SELECT * FROM coupled
+            UNION ALL
+            SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank(m.words, loosely)
+            FROM passages_with(loosely, loosely, ranked, kinds, folders, owner, since, until, drive, entity_kind,
+                entity_name) m
+            WHERE numnode(loosely) > 0 AND (SELECT found FROM nothing) AND NOT EXISTS (SELECT FROM coupled)
         ) m
-        ORDER BY rank DESC, m.job_id, m.index, m.ordinal LIMIT loose
+        ORDER BY rank DESC, job_id, index, ordinal LIMIT loose
     ),
     fragments AS (
         SELECT s.job_id, s.index, s.ordinal, s.file_id,
