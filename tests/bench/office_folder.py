@@ -62,7 +62,7 @@ def fill(
             dice = random.Random(f"{seed} {kind.name} {number}")
             desk = writer(dice)
             made = kind.make(desk) if kind.make else _copied(place, [*known], dice)
-            few = writer(random.Random(dice.randrange(25))).prose  # few customers: a folder holds more than one file
+            few = writer(random.Random(dice.randrange(25))).prose  # few people: a folder holds more than one file
             path = _free(f"{_where(kind.folders, few, dice)}/{_fitting(made.name)}".lstrip("/"), known)
             file = place / path
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ KINDS: tuple[Kind[Teacher], ...] = (
     Kind("old workbook", 15, ("Alter PC/Schule/{word}", "Schule/{year}/Noten"), office.old_workbook),
     Kind("open workbook", 6, ("Schule/{year}/Noten",), office.open_workbook),
     Kind("list", 19, (*_CLASS, "Downloads"), make.table("csv", ";;,")),
-    Kind("data", 45, _DATA, make.table("csv", ",,;", 320)),
+    Kind("data", 45, _DATA, make.table("csv", ",,;", 600)),
     Kind("data with tabs", 7, _DATA, make.table("tsv", "\t", 500)),
     Kind("deck", 70, (*_LESSONS, "Diss/Vorträge"), make.deck),
     Kind("old deck", 11, ("Alter PC/Schule/{word}",), make.old_deck, "unsupported"),

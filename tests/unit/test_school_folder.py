@@ -1,19 +1,14 @@
-"""The teacher's folder, which the forecast has never seen either: one seed gives one folder, and its files end as they are meant to."""
+"""The teacher's folder, which no forecast has seen: one seed gives one folder, its files end as they are meant to."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from infra.local.google.export import EXPORTS
-from infra.local.google.items import mime_type_of, name_and_kind
-from shared.domain.errors import Skipped
-from shared.domain.parts import Image, Pages, Text, Truncated
-from shared.readers import PathSource, read
 from tests.bench.school_folder import KINDS, make_folder
+from tests.unit.test_office_folder import digests, found_in
 
 FOUND = {kind.name: kind.found for kind in KINDS}
 
@@ -23,29 +18,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     """One file of each kind."""
     place = tmp_path_factory.mktemp("school")
     return place, make_folder(place, len(KINDS))
-
-
-def found_in(file: Path) -> str:
-    """Text, pages, what a native file offers, or the code of the reason."""
-    mime_type = mime_type_of(file)
-    if name_and_kind(file.name)[1] != "blob":
-        texts = [export(file.read_bytes()) for export in EXPORTS.get(mime_type, {}).values()]
-        return "native" if texts and all(texts) else mime_type.rpartition(".")[2]
-    try:
-        parts = list(read(PathSource(file, mime_type)))
-    except Skipped as why:
-        return why.code
-    assert not any(isinstance(part, Truncated) for part in parts)
-    pages = any(isinstance(part, Pages | Image) for part in parts)
-    return "text" if any(isinstance(part, Text) for part in parts) else "pages" if pages else "nothing"
-
-
-def digests(place: Path) -> dict[str, str]:
-    return {
-        str(file.relative_to(place)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in place.rglob("*")
-        if file.is_file()
-    }
 
 
 def test_one_seed_gives_one_folder(made: tuple[Path, dict[str, str]], tmp_path: Path) -> None:

@@ -148,14 +148,17 @@ class Teacher(Desk):
         return blocks
 
     def plan(self) -> list[Block]:
-        """A lesson in its phases, or a term in its weeks: a table, mostly."""
+        """A lesson in its phases, or a term in its weeks: a table, in a quarter of them behind pages of thoughts."""
         prose, dice = self.prose, self.dice
         rows: list[list[Cell]] = [["Zeit", "Phase", "Inhalt", "Form", "Medien"]]
-        for number in range(self.many(6, 40, 0.6)):
+        for number in range(self.many(9, 40, 0.6)):
             what = prose.paragraph("task" if dice.random() < 0.4 else "lesson", 3)
             rows.append([f"{number * 7}'", dice.choice(_PHASES), what, dice.choice(_FORMS), prose.title()])
         aims = [Block("li", prose.sentence("lesson")) for _ in range(dice.randint(1, 6))]
-        return [Block("h1", prose.title()), Block("p", prose.day()), *aims, Block("table", rows=rows)]
+        thoughts = (
+            self._chapters(self.many(4, 14), "report", 3) if dice.random() < 0.25 else [Block("h1", prose.title())]
+        )
+        return [*thoughts, Block("p", prose.day()), *aims, Block("table", rows=rows)]
 
     def letter(self) -> list[Block]:
         """To parents, with a slip to be torn off in every third."""
@@ -192,7 +195,7 @@ class Teacher(Desk):
 
     def thesis(self, pictures: Callable[[], bytes] | None = None) -> list[Block]:
         """Chapters of a dissertation, or all of it."""
-        chapters = self._chapters(self.many(26, 75, 0.6), "report", 11, pictures)
+        chapters = self._chapters(self.many(48, 95, 0.5), "report", 11, pictures)
         return [*chapters, *(Block("li", self.prose.source()) for _ in range(self.many(110, 420, 0.5)))]
 
     def handbook(self, pictures: Callable[[], bytes] | None = None) -> list[Block]:
