@@ -85,7 +85,7 @@ KINDS: tuple[Kind[Teacher], ...] = (
     Kind("scanned picture", 8, _LESSONS, make.scanned_picture, "pages"),
     Kind("fax", 3, ("Alter PC/{word}",), make.fax, "pages"),
     Kind("photo", 79, _PHOTOS, make.photo(1600, 78), "pages"),
-    Kind("large photo", 11, _PHOTOS, make.photo(4000, 85), "pages"),
+    Kind("large photo", 11, _PHOTOS, make.photo(3264, 88), "pages"),
     Kind("phone picture", 29, ("Fotos/Handy",), make.noise("phone picture"), "image"),
     Kind("screenshot", 34, ("Downloads", "Schule/{year}/Organisation", ""), make.screenshot, "pages"),
     Kind("graphic", 33, (*_LESSONS, "Diss/figures"), make.graphic, "pages"),

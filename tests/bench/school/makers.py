@@ -367,27 +367,30 @@ def sync(desk: Teacher) -> Made:
 
 def notebook(desk: Teacher) -> Made:
     """Cells with what they printed and drew."""
-    cells = []
+    cells: list[Mapping[str, object]] = []
     for number in range(desk.many(18, 110, 0.8)):
-        drawn = {"image/png": base64.b64encode(pictures.drawn(desk.dice, "PNG", 380, 250)).decode()}
-        rows = "\n".join(" ".join(f"{shown(cell):>9}" for cell in row) for row in desk.data(6, 20))
-        data = drawn if desk.dice.random() < 0.3 else {"text/plain": [rows]}
-        shows = [{"output_type": "display_data", "data": data, "metadata": {}}] if desk.dice.random() < 0.6 else []
-        source = desk.prose.paragraph("report", 5) if number % 3 == 0 else _code(desk, "py")
-        kind = (
-            {"cell_type": "markdown"}
-            if number % 3 == 0
-            else {"cell_type": "code", "outputs": shows, "execution_count": number}
-        )
-        cells.append({**kind, "metadata": {}, "source": source.splitlines(keepends=True)})
-    return Made(
-        named(desk, "ipynb"),
-        json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1).encode(),
-    )
+        if number % 3 == 0:
+            lines = desk.prose.paragraph("report", 5).splitlines(keepends=True)
+            cells.append({"cell_type": "markdown", "metadata": {}, "source": lines})
+            continue
+        shows = [_shown_below(desk)] if desk.dice.random() < 0.6 else []
+        code = {"execution_count": number, "outputs": shows, "source": _code(desk, "py").splitlines(keepends=True)}
+        cells.append({"cell_type": "code", "metadata": {}, **code})
+    whole = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    return Made(named(desk, "ipynb"), json.dumps(whole, indent=1).encode())
+
+
+def _shown_below(desk: Teacher) -> Mapping[str, object]:
+    """A drawing or a table below a cell."""
+    if desk.dice.random() < 0.3:
+        drawn = base64.b64encode(pictures.drawn(desk.dice, "PNG", 380, 250)).decode()
+        return {"output_type": "display_data", "data": {"image/png": drawn}, "metadata": {}}
+    lines = [" ".join(f"{shown(cell):>9}" for cell in row) + "\n" for row in desk.data(6, 20)]
+    return {"output_type": "display_data", "data": {"text/plain": lines}, "metadata": {}}
 
 
 def source(desk: Teacher) -> Made:
-    extension = desk.dice.choice(("R", "R", "py", "py", "java", "html.js", "sql", "cpp"))
+    extension = desk.dice.choice(("R", "R", "py", "py", "java", "java", "cpp"))
     return Made(
         f"{desk.prose.word()}.{extension}",
         "".join(_code(desk, extension) for _ in range(desk.many(16, 140, 1.0))).encode(),
