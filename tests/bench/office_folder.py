@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from tests.bench.office import makers as make
 from tests.bench.office.makers import Made
+from tests.bench.office.prose import Prose
 from tests.bench.office.stories import Desk
 
 SEED = 20260214
@@ -30,55 +32,65 @@ _CODE = ("Website/src", "Website/src/{word}", "Code/{word}", "Home/School/{year}
 _OTHER = ("Downloads", "Old laptop/Documents", "Home/{word}", "Office/{word}", "")
 
 
+Writer = TypeVar("Writer", bound=Desk)
+
+
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Generic[Writer]):
     """So many files of a kind among 2,000, where they lie, who makes one (nobody makes a copy of an earlier one), and
     what readers find: text, pages for recognition, what an export of a native file holds, or the code of a reason."""
 
     name: str
     count: int
     folders: Sequence[str]
-    make: Callable[[Desk], Made] | None
+    make: Callable[[Writer], Made] | None
     found: str = "text"
 
 
 def make_folder(place: Path, files: int = 2000, seed: int = SEED) -> dict[str, str]:
     """Fill a folder with so many files, at least one of each kind: each file's path and kind. One seed, one folder."""
-    kinds: dict[str, str] = {}
-    for kind, many in _counts(files):
+    return fill(place, KINDS, files, seed, Desk)
+
+
+def fill(
+    place: Path, kinds: Sequence[Kind[Writer]], files: int, seed: int, writer: Callable[[random.Random], Writer]
+) -> dict[str, str]:
+    """A folder with files of these kinds, in the hand of the writer whom dice make: each file's path and kind."""
+    known: dict[str, str] = {}
+    for kind, many in _counts(kinds, files):
         for number in range(many):
             dice = random.Random(f"{seed} {kind.name} {number}")
-            desk = Desk(dice)
-            made = kind.make(desk) if kind.make else _copied(place, [*kinds], dice)
-            path = _free(f"{_where(kind, desk)}/{_fitting(made.name)}".lstrip("/"), kinds)
+            desk = writer(dice)
+            made = kind.make(desk) if kind.make else _copied(place, [*known], dice)
+            few = writer(random.Random(dice.randrange(25))).prose  # few people: a folder holds more than one file
+            path = _free(f"{_where(kind.folders, few, dice)}/{_fitting(made.name)}".lstrip("/"), known)
             file = place / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(made.content)
             saved = datetime.combine(desk.prose.moment(), time(dice.randrange(24), dice.randrange(60)), UTC).timestamp()
             os.utime(file, (saved, saved))
-            kinds[path] = kind.name
-    return kinds
+            known[path] = kind.name
+    return known
 
 
-def _counts(files: int) -> list[tuple[Kind, int]]:
+def _counts(kinds: Sequence[Kind[Writer]], files: int) -> list[tuple[Kind[Writer], int]]:
     """One of each, and the others by their shares."""
-    rest, whole = files - len(KINDS), sum(kind.count - 1 for kind in KINDS)
+    rest, whole = files - len(kinds), sum(kind.count - 1 for kind in kinds)
     if rest < 0:
-        raise ValueError(f"There are {len(KINDS)} kinds, so there must be as many files.")
+        raise ValueError(f"There are {len(kinds)} kinds, so there must be as many files.")
     ends, seen = [0], 0
-    for kind in KINDS:
+    for kind in kinds:
         seen += kind.count - 1
         ends.append(round(rest * seen / whole))
-    return [(kind, 1 + ends[at + 1] - ends[at]) for at, kind in enumerate(KINDS)]
+    return [(kind, 1 + ends[at + 1] - ends[at]) for at, kind in enumerate(kinds)]
 
 
-def _where(kind: Kind, desk: Desk) -> str:
-    few = Desk(random.Random(desk.dice.randrange(25))).prose  # few customers: a folder holds more than one file
-    return desk.dice.choice(kind.folders).format(
+def _where(folders: Sequence[str], few: Prose, dice: random.Random) -> str:
+    return dice.choice(folders).format(
         last=few.person().split()[1],
         place=few.street().split("\n")[1],
         word=few.word(),
-        year=desk.dice.randint(2016, 2026),
+        year=dice.randint(2016, 2026),
     )
 
 
@@ -109,7 +121,7 @@ def _copied(place: Path, known: Sequence[str], dice: random.Random) -> Made:
     return Made(dice.choice(beside), (place / first).read_bytes())
 
 
-KINDS = (
+KINDS: tuple[Kind[Desk], ...] = (
     Kind("letter", 60, _DOCUMENTS, make.document(Desk.letter, 0.25)),
     Kind("minutes", 29, ("Choir/{year}", "Office/Minutes", "Home/School/{year}"), make.document(Desk.minutes)),
     Kind("report", 51, _DOCUMENTS, make.document(Desk.report)),

@@ -7,7 +7,8 @@ import re
 import textwrap
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from xml.sax.saxutils import escape
 
 from tests.bench.office.packages import Block, Rows, shown
@@ -15,6 +16,7 @@ from tests.bench.office.pictures import font_file
 from tests.unit.reader_samples import document
 
 _LEFT, _TOP, _BOTTOM, _WIDTH = 56.0, 780.0, 60.0, 484.0  # of what is written on A4, in points
+_COLUMN = 232.0  # the width of one of two
 _PICTURE_HEIGHT = 210
 _LETTER_WIDTH = 0.5  # of a letter's height, about
 _LARGER = {"h1": 1.7, "h2": 1.25}
@@ -47,6 +49,16 @@ def printed(blocks: Sequence[Block], dice: random.Random, title: str, size: int 
     return written.finished(dice, "ReportLab PDF Library")
 
 
+def typeset(blocks: Sequence[Block], dice: random.Random, title: str, size: int = 10) -> bytes:
+    """As journals do it with LaTeX: two columns, a font for each use, lines in small pieces."""
+    written = _Writer(title, fonts=dice.randint(4, 12))
+    columns = [*_pages(blocks, size, _COLUMN)]
+    for left, right in zip_longest(columns[::2], columns[1::2], fillvalue=()):
+        moved = [replace(one, left=one.left + _WIDTH - _COLUMN) for one in right]
+        written.page([*left, *moved], size, dice)
+    return written.finished(dice, "pdfTeX-1.40.25")
+
+
 def scanned(pages: Sequence[bytes], texts: Sequence[str], dice: random.Random) -> bytes:
     """Pages that are JPEGs of A4; a page that has a text shows it to searches only, as scanners that recognise do."""
     written = _Writer("Scan", fonts=0)
@@ -55,10 +67,10 @@ def scanned(pages: Sequence[bytes], texts: Sequence[str], dice: random.Random) -
     return written.finished(dice, "Scanner")
 
 
-def _pages(blocks: Sequence[Block], size: int) -> list[list[_Placed]]:
+def _pages(blocks: Sequence[Block], size: int, width: float = _WIDTH) -> list[list[_Placed]]:
     pages: list[list[_Placed]] = [[]]
     top = _TOP
-    for height, line in _lines(blocks, size):
+    for height, line in _lines(blocks, size, width):
         if top - height < _BOTTOM:
             pages.append([])
             top = _TOP
@@ -67,25 +79,25 @@ def _pages(blocks: Sequence[Block], size: int) -> list[list[_Placed]]:
     return pages
 
 
-def _lines(blocks: Sequence[Block], size: int) -> Iterator[tuple[float, list[_Placed]]]:
+def _lines(blocks: Sequence[Block], size: int, width: float) -> Iterator[tuple[float, list[_Placed]]]:
     """Each line's height and what stands in it."""
     for block in blocks:
         if block.kind == "picture":
             yield _PICTURE_HEIGHT + 10, [_Placed(_LEFT, 0, size, "", block.picture)]
         elif block.kind == "table":
-            yield from _table_lines(block.rows, size)
+            yield from _table_lines(block.rows, size, width)
         else:
             large = _LARGER.get(block.kind, 1) * size
             yield size * 0.7, []
             text = ("• " if block.kind == "li" else "") + block.text
-            for line in textwrap.wrap(text, round(_WIDTH / large / _LETTER_WIDTH)):
+            for line in textwrap.wrap(text, round(width / large / _LETTER_WIDTH)):
                 yield large * 1.25, [_Placed(_LEFT, 0, large, line)]
 
 
-def _table_lines(rows: Rows, size: int) -> Iterator[tuple[float, list[_Placed]]]:
+def _table_lines(rows: Rows, size: int, width: float) -> Iterator[tuple[float, list[_Placed]]]:
     texts = [[shown(value) for value in row] for row in rows]
     widths = [min(40, max(map(len, column))) + 2 for column in zip(*texts, strict=True)]
-    scale = min(_WIDTH / sum(widths), size * 0.6)
+    scale = min(width / sum(widths), size * 0.6)
     starts = [_LEFT + scale * sum(widths[:column]) for column in range(len(widths))]
     for row in texts:
         cells = zip(starts, widths, row, strict=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 LANGUAGES = ("en", "de", "fr", "es")
+_WORDS = Path(__file__).with_name("words.ini")
 _FIRST_DAY = date(2016, 1, 4)
 _DAYS = 3900
 
@@ -26,12 +27,13 @@ Form = tuple[tuple[bool, str], ...]  # pieces: is it a symbol?, its name or the 
 
 class Prose:
     """Texts in one language. A sentence's `sort` is article, letter, minutes, contract, manual, note or report; the
-    languages other than English know letter and report only, and take the nearer of them."""
+    languages other than English know letter and report only, and take the nearer of them. The grammar is in `words`."""
 
-    def __init__(self, dice: random.Random, language: str = "en") -> None:
+    def __init__(self, dice: random.Random, language: str = "en", words: Path = _WORDS) -> None:
         self.dice = dice
         self.language = language
-        self._rules = _parsed(language)
+        self._words = words
+        self._rules = _parsed(words, language)
         self._made: Mapping[str, Callable[[], str]] = {
             "person": self.person,
             "given": lambda: self._of("names", "given"),
@@ -88,7 +90,7 @@ class Prose:
     def day(self) -> str:
         """A date as people write it."""
         day = self.moment()
-        month = _words(f"{self.language} words", "month")[day.month - 1]
+        month = _words(self._words, f"{self.language} words", "month")[day.month - 1]
         if self.dice.random() < 0.3:
             return day.strftime({"en": "%d/%m/%Y", "de": "%d.%m.%Y"}.get(self.language, "%d/%m/%y"))
         dot = "." if self.language == "de" else ""
@@ -117,7 +119,7 @@ class Prose:
         return f"{self._of('names', 'given')}.{self._of('names', 'last')}@{firm}.example".lower()
 
     def _of(self, section: str, name: str) -> str:
-        return _rank(self.dice, _words(section, name))
+        return _rank(self.dice, _words(self._words, section, name))
 
     def _expand(self, symbol: str) -> str:
         if symbol.endswith("^"):
@@ -139,23 +141,24 @@ def plural(noun: str) -> str:
 
 
 @cache
-def _grammar() -> ConfigParser:
+def _grammar(words: Path) -> ConfigParser:
     grammar = ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     grammar.optionxform = str  # type: ignore[assignment,method-assign]  # Noun is another symbol than noun
-    grammar.read(Path(__file__).with_name("words.ini"), encoding="utf-8")
+    grammar.read(words, encoding="utf-8")
     return grammar
 
 
 @cache
-def _words(section: str, name: str) -> tuple[str, ...]:
-    return tuple(word.replace("_", " ") for word in _grammar()[section][name].split())
+def _words(grammar: Path, section: str, name: str) -> tuple[str, ...]:
+    return tuple(word.replace("_", " ") for word in _grammar(grammar)[section][name].split())
 
 
 @cache
-def _parsed(language: str) -> Mapping[str, tuple[Form, ...]]:
+def _parsed(grammar: Path, language: str) -> Mapping[str, tuple[Form, ...]]:
     """Each symbol's forms."""
-    words = {name: _words(f"{language} words", name) for name in _grammar()[f"{language} words"]}
-    rules = {name: tuple(text.strip().split("\n")) for name, text in _grammar()[f"{language} rules"].items()}
+    whole = _grammar(grammar)
+    words = {name: _words(grammar, f"{language} words", name) for name in whole[f"{language} words"]}
+    rules = {name: tuple(text.strip().split("\n")) for name, text in whole[f"{language} rules"].items()}
     return {name: tuple(_form(form) for form in forms) for name, forms in {**words, **rules}.items()}
 
 
