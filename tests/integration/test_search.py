@@ -104,6 +104,17 @@ def test_a_filter_leaves_what_it_says(
     assert set(names(world, archivist, "auditor lease", **filters)) == expected
 
 
+@pytest.mark.usefixtures("words_only")
+@pytest.mark.parametrize("typed", ["otter heron turnip", "O'Hara\\otter heron 'turnip"])
+def test_what_has_two_of_the_words_comes_before_what_has_one_everywhere(world: World, typed: str) -> None:
+    """A word that is in all that somebody has tells nothing apart, and there are too many of them to compare."""
+    person = world.person("birdwatcher")
+    world.file(person, "otters.txt", [f"Page {number} on the otter." for number in range(400)])
+    world.file(person, "pair.txt", ["Where the otter meets the heron."])
+
+    assert set(names(world, person, typed)) == {"pair.txt"}
+
+
 def test_filters_come_before_the_lists_are_cut(world: World, ada: Person) -> None:
     """What is looked for may be the two hundredth of all and the first of its kind."""
     world.file(ada, "crowd.txt", ["badger badger badger badger"] * 70)
