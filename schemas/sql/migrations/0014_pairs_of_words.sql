@@ -145,11 +145,12 @@ BEGIN
     scattered AS MATERIALIZED (
         SELECT * FROM (
             SELECT * FROM coupled
-            UNION ALL
+            UNION
             SELECT m.job_id, m.index, m.ordinal, m.file_id, ts_rank(m.words, loosely)
             FROM passages_with(loosely, loosely, ranked, kinds, folders, owner, since, until, drive, entity_kind,
                 entity_name) m
-            WHERE numnode(loosely) > 0 AND (SELECT found FROM nothing) AND NOT EXISTS (SELECT FROM coupled)
+            WHERE numnode(loosely) > 0 AND (SELECT found FROM nothing)
+                AND (query_vector IS NULL OR NOT EXISTS (SELECT FROM coupled))
         ) m
         ORDER BY rank DESC, job_id, index, ordinal LIMIT loose
     ),
