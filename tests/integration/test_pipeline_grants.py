@@ -385,6 +385,7 @@ def ask_to_be_forgotten(pipeline: Pipeline, person: Person) -> None:
         tx.rows("ask_to_be_forgotten")
 
 
+# Killed at every fourth step, and in --long at each: a life takes more than a second.
 @pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.long)])
 def test_an_erasure_that_is_killed_between_any_two_steps_ends_the_same(pipeline: Pipeline, stride: int) -> None:
     """Nobody can begin it a second time but the caretaker, which must not need to know how far it came."""

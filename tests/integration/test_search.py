@@ -115,6 +115,15 @@ def test_what_has_two_of_the_words_comes_before_what_has_one_everywhere(world: W
     assert names(world, person, typed)[0] == "pair.txt"
 
 
+@pytest.mark.usefixtures("words_only")
+def test_a_word_that_says_nothing_in_english_is_one_of_two_to_choose_from(world: World) -> None:
+    """The index is asked for English stems alone, which a German article has none of."""
+    person = world.person("katzenfreund")
+    world.file(person, "katze.txt", ["Die Katze schnurrt."])
+
+    assert names(world, person, "die or xylophon") == ["katze.txt"]
+
+
 def test_filters_come_before_the_lists_are_cut(world: World, ada: Person) -> None:
     """What is looked for may be the two hundredth of all and the first of its kind."""
     world.file(ada, "crowd.txt", ["badger badger badger badger"] * 70)

@@ -173,6 +173,15 @@ def test_a_document_s_text_is_found_behind_the_wrapping_of_any_maker(
     assert likely == pytest.approx(sum(tokens), rel=0.67)
 
 
+def test_what_makes_a_document_large_is_mostly_pictures() -> None:
+    """A letter of ten megabytes is no novel; but there may be one in it, which the upper end says."""
+    short, large = (Some("", "docx", files=1, bytes=size, fresh=1) for size in (40_000, 10 * MEGABYTE))
+
+    assert counted(large)["embedded_tokens"][1] < 50 * counted(short)["embedded_tokens"][1]
+    assert counted(large)["embedded_tokens"][1] > counted(short)["embedded_tokens"][1]
+    assert counted(large)["embedded_tokens"][2] > 200_000
+
+
 LETTERS = Some("text/plain", "txt", files=100, bytes=1 * MEGABYTE, fresh=100)
 TABLES = Some("text/csv", "csv", files=100, bytes=1 * MEGABYTE, fresh=100)
 
