@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -206,6 +207,14 @@ def check_shares(rounds: list[Counter[str]], queued: int) -> None:
     assert min(shares) >= max(shares) / 3, rounds
 
 
+def check_read_once(world: World, files: int) -> None:
+    """Each of so many files was read, and once. Who has a body to its end may be ahead of the server's counting."""
+    ends = time.monotonic() + 10
+    while world.google.faults.media_bytes < files * SIZE and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert world.google.faults.media_bytes == files * SIZE
+
+
 HANDS = [PEOPLE[0]] * 40 + [PEOPLE[1]] * 6 + [PEOPLE[2]] * 4
 
 
@@ -224,7 +233,7 @@ def test_fifty_instances_keep_within_every_budget_and_share_it(world: World) -> 
     check_budgets(world, **limits)
     check_shares(rounds, 20)
     assert not any(queues.values())
-    assert world.google.faults.media_bytes == 60 * SIZE  # each file was read, and once
+    check_read_once(world, 60)
 
 
 @pytest.mark.long
@@ -244,7 +253,7 @@ def test_fifty_instances_keep_within_every_budget_for_days(world: World) -> None
     check_budgets(world, **limits)
     check_shares(rounds, 100)
     assert not any(queues.values())
-    assert world.google.faults.media_bytes == 300 * SIZE
+    check_read_once(world, 300)
 
 
 def test_whoever_comes_first_does_not_take_every_minute(world: World) -> None:

@@ -386,6 +386,7 @@ def test_a_full_database_means_later(notes: TestDatabase) -> None:
     """Too many connections is a reason to come back, not a crash."""
     notes.admin(f"ALTER DATABASE {notes.name} CONNECTION LIMIT 1")
     one, other = notes.speaking_as("worker"), notes.speaking_as("worker")
+    _until(lambda: _comes_in(one))
 
     with one.transaction(ADA), pytest.raises(Unavailable) as refused, other.transaction(ADA):
         pass
